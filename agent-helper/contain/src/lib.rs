@@ -1,1 +1,27 @@
-//! x
+//! How `avouch run` launches a program: with an environment that leads it to the helper, a terminal of its own if
+//! there is one, its signals and exit code passed on, and nothing left behind when it ends. Knows no secret and
+//! asks nobody for anything.
+//!
+//! The steps that have to happen between fork and exec are taken by the program's own file, started again with
+//! [`STAGE`] as its first argument: so nothing runs in a forked copy of a process, and no unsafe code is needed.
+
+mod environment;
+mod harden;
+mod launch;
+mod pty;
+mod reap;
+mod signals;
+mod stage;
+mod terminal;
+
+pub use environment::{SessionEnvironment, child_environment};
+pub use harden::{Hardened, harden};
+pub use launch::{Launch, LaunchError, Watch, launch};
+pub use stage::{STAGE, stage};
+
+/// Exit code for a program that was found and could not be started, as shells give it.
+pub const CANNOT_EXECUTE: u8 = 126;
+/// Exit code for a program that was not found, as shells give it.
+pub const NOT_FOUND: u8 = 127;
+/// Added to the number of the signal that ended a program, as shells do.
+pub const SIGNALLED: u8 = 128;

@@ -1,0 +1,60 @@
+//! Raw mode of the terminal on stdin, undone on every way out.
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use std::io;
+use std::sync::{Mutex, Once, PoisonError};
+
+/// Puts the terminal right when it goes out of scope. A panic does so as well, where panics abort.
+pub(crate) struct RawGuard;
+
+impl RawGuard {
+    pub(crate) fn new() -> Self {
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                leave();
+                before(info);
+            }));
+        });
+        Self
+    }
+}
+
+impl Drop for RawGuard {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// Raw mode, if this process is in the terminal's foreground; says whether it is.
+pub(crate) fn enter() -> io::Result<bool> {
+    if !in_foreground() {
+        return Ok(false);
+    }
+    let mut saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
+    if saved.is_none() {
+        let usual = tcgetattr(io::stdin())?;
+        let mut raw = usual.clone();
+        raw.make_raw();
+        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
+        *saved = Some(usual);
+    }
+    Ok(true)
+}
+
+/// The mode that was found, if it was changed.
+pub(crate) fn leave() {
+    let mut saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(usual) = saved.take() {
+        // Nothing is left to try where the terminal itself is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &usual);
+    }
+}
+
+/// A terminal that is not this process's controlling one has no background.
+pub(crate) fn in_foreground() -> bool {
+    tcgetpgrp(io::stdin()).map_or(true, |group| group == rustix::process::getpgrp())
+}
+
+static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
+static HOOK: Once = Once::new();
