@@ -1,0 +1,68 @@
+//! The decision (DESIGN §9): who asks, on the canonical request, against one version of the state. What it answers
+//! is a value that nothing else can make, and it owns the request it was made for: what is injected was decided on
+//! the same object (invariant 3).
+
+mod denial;
+mod permit;
+mod permitted;
+
+pub use denial::{Denial, Miss, Reason};
+pub use permit::{Dial, Fill, Passage, Permit};
+
+use crate::request::CanonicalRequest;
+use crate::state::{AgentState, PolicyState};
+use avouch_words::{Millis, Name, Ulid};
+use permit::Conflict;
+
+/// Who asks, as attested by the connection; nothing of it comes from the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The agent.
+    pub agent: Name,
+    /// The running instance of it.
+    pub instance: Ulid,
+    /// The session whose listener the request came in by.
+    pub session: Ulid,
+}
+
+/// What the decision answers.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Fill the slots and send.
+    Allow(Permit),
+    /// Do not send.
+    Deny(Denial),
+    /// No credential of the trust domain binds this host and port: what happens is the setting `egress.unbound`'s.
+    Unbound(Passage),
+}
+
+/// Decides. `decision` is the new identifier under which this answer is recorded.
+pub fn decide(state: &PolicyState, caller: &Caller, request: CanonicalRequest, now: Millis, decision: Ulid) -> Verdict {
+    let deny = |reason| Verdict::Deny(Denial::new(decision, state.version(), reason));
+    // A lock stands before every other question, boundness included: a locked agent gets no bytes out.
+    if let Some(lock) = state.lock_on(&caller.agent, now) {
+        return deny(Reason::Locked { lock: lock.id });
+    }
+    match state.agent(&caller.agent) {
+        Some(AgentState::Active) => {}
+        Some(held @ (AgentState::Registered | AgentState::Suspended | AgentState::Quarantined | AgentState::Retired)) => {
+            return deny(Reason::NotActive { state: held });
+        }
+        None => return deny(Reason::UnknownAgent),
+    }
+    if !state.is_bound(request.origin()) {
+        return Verdict::Unbound(Passage::new(decision, state.version(), caller.clone(), request));
+    }
+    let candidates = match permitted::permitted(state, caller, &request) {
+        Ok(candidates) => candidates,
+        Err(nearest) => return deny(Reason::NotGranted { nearest }),
+    };
+    match Permit::new(decision, state.version(), caller.clone(), request, &candidates) {
+        Ok(permit) => Verdict::Allow(permit),
+        Err(Conflict::Slot { header, credentials }) => deny(Reason::AmbiguousSlot { header, credentials }),
+        Err(Conflict::Route { credentials }) => deny(Reason::AmbiguousRoute { credentials }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
