@@ -10,7 +10,7 @@ mod selector;
 mod spiffe_id;
 pub mod svid;
 
-pub use bundle::{Bundle, JwtAuthority, X509Authority};
+pub use bundle::{Bundle, Bundles, JwtAuthority, X509Authority};
 pub use clock::{Clock, Millis, SystemClock};
 pub use digest::Digest;
 pub use name::{BadName, Name, Ulid};
