@@ -2,6 +2,8 @@
 //! is at the other end of a Unix socket, and TLS between SPIFFE IDs. The only crate that knows prost.
 
 mod hidden;
+pub mod tls;
+pub mod unix;
 
 #[expect(missing_docs, clippy::all, reason = "generated from proto/*.proto, where the comments are")]
 mod generated {

@@ -1,0 +1,67 @@
+//! A gRPC channel over TLS between SPIFFE IDs.
+
+use super::HANDSHAKE_DEADLINE;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+
+/// Why no channel could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The server cannot be reached, did not answer in time, or is not whom the configuration expects.
+    #[error("cannot connect to {address}: {reason}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// What failed, down to the refusing rule.
+        reason: String,
+    },
+}
+
+/// Connects to `address`, a `host:port`, and speaks gRPC with whom `config` expects. The channel connects again by
+/// itself, each time with the identity and bundles of that moment.
+pub async fn dial(address: &str, config: Arc<ClientConfig>) -> Result<Channel, DialError> {
+    let target = address.to_owned();
+    let connector = TlsConnector::from(config);
+    let service = tower::service_fn(move |_: http::Uri| {
+        let (target, connector) = (target.clone(), connector.clone());
+        async move { connect(&target, &connector).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static(PLACE)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(HANDSHAKE_DEADLINE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(service)
+        .await
+        .map_err(|error| DialError::Connect { address: address.to_owned(), reason: root_cause(&error) })
+}
+
+async fn connect(address: &str, connector: &TlsConnector) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let dialled = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        // Not sent and not looked at: the verifier knows whom it expects.
+        let name = ServerName::try_from("issuer.invalid").map_err(io::Error::other)?;
+        connector.connect(name, stream).await
+    };
+    tokio::time::timeout(HANDSHAKE_DEADLINE, dialled).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// The authority of the requests; the connector knows the place.
+const PLACE: &str = "http://issuer.invalid";
+/// How often a silent connection is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -1,0 +1,17 @@
+//! Who is at the other end of a Unix socket. The kernel says it at accept; every byte is checked to come from that same
+//! process; and the process is watched until it ends.
+
+mod attested;
+mod dial;
+mod listen;
+mod peer;
+mod proc;
+pub mod roots;
+
+pub use attested::Attested;
+pub use dial::dial;
+pub use listen::{Accepted, Listener, Slot, Taken, listen};
+pub use peer::{Peer, Unattested};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! What `/proc` says of a process.
+
+use std::fs;
+use std::io;
+
+/// The fields of `/proc/PID/stat` that we use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Z and X are processes that have ended.
+    pub state: u8,
+    /// As our PID namespace sees it; 0 for none.
+    pub parent: i32,
+    /// Clock ticks after boot.
+    pub start_time: u64,
+}
+
+impl Stat {
+    pub fn of(pid: i32) -> io::Result<Self> {
+        let text = read_bounded(&format!("/proc/{pid}/stat"))?;
+        Self::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The command name may hold anything, also spaces and parentheses: what follows the last `)` is the kernel's own
+    /// (U09).
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let after = text.iter().rposition(|byte| *byte == b')')? + 1;
+        let rest = std::str::from_utf8(&text[after..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let [state] = fields.next()?.as_bytes() else {
+            return None;
+        };
+        let parent = fields.next()?.parse().ok()?;
+        // Fields 3 and 4 are read; start time is field 22.
+        let start_time = fields.nth(17)?.parse().ok()?;
+        Some(Self { state: *state, parent, start_time })
+    }
+
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// The effective uid, which is what the kernel gives for a socket's peer.
+pub(super) fn effective_uid(pid: i32) -> io::Result<u32> {
+    let text = read_bounded(&format!("/proc/{pid}/status"))?;
+    std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Uid:")))
+        .and_then(|ids| ids.split_ascii_whitespace().nth(1))
+        .and_then(|uid| uid.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The cgroup in the unified hierarchy (version 2); none where the process is in none.
+pub(super) fn cgroup(pid: i32) -> io::Result<Option<String>> {
+    let text = read_bounded(&format!("/proc/{pid}/cgroup"))?;
+    let text = std::str::from_utf8(&text).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+}
+
+/// The inode of the PID namespace that this process is in: pids mean something only beside it.
+pub(super) fn own_pid_namespace() -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
+fn read_bounded(path: &str) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut text = Vec::with_capacity(1024);
+    fs::File::open(path)?.take(MAX_PROC_FILE).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// More than any of these files holds.
+const MAX_PROC_FILE: u64 = 64 * 1024;

@@ -1,0 +1,217 @@
+//! The roots of all sessions on this host: no process below one may administer avouch (DESIGN §5, invariant 11). The
+//! helper writes one file for each session; the issuer on the same host reads them all at each call.
+
+use super::peer::Peer;
+use super::proc::{Stat, cgroup, own_pid_namespace};
+use avouch_words::Ulid;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why the list cannot be trusted. The caller refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The list or `/proc` cannot be read.
+    #[error("the session roots in {} cannot be read: {error}", path.display())]
+    Io {
+        /// What was read.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file that is no session root, or more of them than there can be.
+    #[error("{} is not a list of session roots", .0.display())]
+    Malformed(PathBuf),
+    /// Others can write to the directory.
+    #[error("the directory {} is writable by others than its owner", .0.display())]
+    Unsafe(PathBuf),
+    /// The helper counts processes in another PID namespace than we do.
+    #[error("the session roots in {} are of another PID namespace", .0.display())]
+    OtherNamespace(PathBuf),
+    /// The peer's ancestry changed while it was read, or has no end.
+    #[error("the ancestors of process {0} cannot be followed")]
+    Ancestry(i32),
+}
+
+/// One session's root as its file has it; the fields in this order are the canonical form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Root {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cgroup: Option<String>,
+    pid: i32,
+    pid_namespace: u64,
+    start: u64,
+}
+
+/// The roots of the sessions that are alive.
+pub struct Roots(Vec<Root>);
+
+/// Makes the directory if it is not there. Both sides do it at their start, so that no list at all means trouble.
+pub fn create(directory: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o755).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Adds the root of a session. On cgroup v2 its cgroup is noted too, if nothing but the session is in it: then
+/// membership shows descent even of orphans.
+pub fn write(directory: &Path, session: Ulid, root: &Peer) -> io::Result<()> {
+    let record = Root {
+        cgroup: own_cgroup(root)?,
+        pid: root.pid(),
+        pid_namespace: own_pid_namespace()?,
+        start: root.start_time(),
+    };
+    let text = serde_json::to_vec(&record)?;
+    let temporary = directory.join(format!("{TEMPORARY}{session}"));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+    file.write_all(&text)?;
+    fs::rename(&temporary, directory.join(session.to_string()))
+}
+
+/// Takes the root of an ended session away.
+pub fn remove(directory: &Path, session: Ulid) -> io::Result<()> {
+    match fs::remove_file(directory.join(session.to_string())) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Empties the list: what a helper does at its start, as no session outlives the helper it was opened with.
+pub fn clear(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+impl Roots {
+    /// Reads the list. Roots that have ended are left out, unless their cgroup may still hold processes.
+    pub fn read(directory: &Path) -> Result<Self, Unreadable> {
+        let failed = |path: &Path, error| Unreadable::Io { path: path.to_owned(), error };
+        let metadata = fs::metadata(directory).map_err(|error| failed(directory, error))?;
+        if metadata.mode() & 0o022 != 0 {
+            return Err(Unreadable::Unsafe(directory.to_owned()));
+        }
+        let namespace = own_pid_namespace().map_err(|error| failed(directory, error))?;
+        let mut roots = Vec::new();
+        for entry in fs::read_dir(directory).map_err(|error| failed(directory, error))? {
+            let path = entry.map_err(|error| failed(directory, error))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(TEMPORARY) {
+                continue;
+            }
+            if Ulid::parse(name).is_err() || roots.len() >= MAX_ROOTS {
+                return Err(Unreadable::Malformed(path));
+            }
+            let mut text = Vec::new();
+            match fs::File::open(&path).and_then(|file| file.take(MAX_ROOT + 1).read_to_end(&mut text)) {
+                // The session ended while we read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(&path, error)),
+                Ok(_) => {}
+            }
+            let root: Option<Root> = serde_json::from_slice(&text).ok();
+            let Some(root) = root.filter(|root| text.len() as u64 <= MAX_ROOT && root.pid > 0) else {
+                return Err(Unreadable::Malformed(path));
+            };
+            if root.pid_namespace != namespace {
+                return Err(Unreadable::OtherNamespace(directory.to_owned()));
+            }
+            let alive = match Stat::of(root.pid) {
+                Ok(stat) => stat.start_time == root.start && !stat.has_ended(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) => return Err(failed(&path, error)),
+            };
+            if alive || root.cgroup.is_some() {
+                roots.push(root);
+            }
+        }
+        Ok(Self(roots))
+    }
+
+    /// Whether the peer is in a session: it or an ancestor is a root, or it is in a root's own cgroup.
+    pub fn holds(&self, peer: &Peer) -> Result<bool, Unreadable> {
+        let by_descent = descends(peer, |pid, start| self.0.iter().any(|root| root.pid == pid && root.start == start))?;
+        Ok(by_descent || self.holds_cgroup(peer)?)
+    }
+
+    fn holds_cgroup(&self, peer: &Peer) -> Result<bool, Unreadable> {
+        if self.0.iter().all(|root| root.cgroup.is_none()) {
+            return Ok(false);
+        }
+        let own = cgroup(peer.pid()).map_err(|_| Unreadable::Ancestry(peer.pid()))?.unwrap_or_default();
+        peer.recheck().map_err(|_| Unreadable::Ancestry(peer.pid()))?;
+        let inside = |group: &String| own.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        Ok(self.0.iter().filter_map(|root| root.cgroup.as_ref()).any(inside))
+    }
+}
+
+/// Whether the process or one of its ancestors is what `matches` (pid, start time) says yes to. A child subreaper at
+/// the root of a session keeps orphans below it, so the walk finds them.
+pub fn descends(peer: &Peer, mut matches: impl FnMut(i32, u64) -> bool) -> Result<bool, Unreadable> {
+    let lost = || Unreadable::Ancestry(peer.pid());
+    let mut pid = peer.pid();
+    let mut youngest = peer.start_time();
+    for _ in 0..MAX_ANCESTORS {
+        let stat = Stat::of(pid).map_err(|_| lost())?;
+        // A pid that was given to a younger process while we walked is nobody's ancestor.
+        if stat.start_time > youngest {
+            return Err(lost());
+        }
+        if matches(pid, stat.start_time) {
+            return Ok(true);
+        }
+        if stat.parent == 0 {
+            peer.recheck().map_err(|_| lost())?;
+            return Ok(false);
+        }
+        (pid, youngest) = (stat.parent, stat.start_time);
+    }
+    Err(lost())
+}
+
+/// The root's cgroup, if everything in it descends from the root.
+fn own_cgroup(root: &Peer) -> io::Result<Option<String>> {
+    let Some(group) = cgroup(root.pid())?.filter(|group| group.len() > 1 && !group.contains("..")) else {
+        return Ok(None);
+    };
+    let members = Path::new("/sys/fs/cgroup").join(&group[1..]).join("cgroup.procs");
+    let mut text = String::new();
+    let Ok(_) = fs::File::open(members).and_then(|file| file.take(MAX_MEMBERS).read_to_string(&mut text)) else {
+        return Ok(None);
+    };
+    let mut pids = text.lines().map(str::parse::<i32>).peekable();
+    let cut_off = text.len() as u64 == MAX_MEMBERS;
+    let shared = cut_off || pids.peek().is_none() || pids.any(|pid| !pid.is_ok_and(|pid| is_below(pid, root)));
+    Ok((!shared).then_some(group))
+}
+
+fn is_below(pid: i32, root: &Peer) -> bool {
+    let mut pid = pid;
+    for _ in 0..MAX_ANCESTORS {
+        if pid == root.pid() {
+            return true;
+        }
+        match Stat::of(pid) {
+            Ok(stat) if stat.parent != 0 => pid = stat.parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Begins the name of a file that is being written.
+const TEMPORARY: &str = ".new-";
+/// Sessions at a time on one host.
+const MAX_ROOTS: usize = 4096;
+/// The largest file, in bytes.
+const MAX_ROOT: u64 = 4096;
+/// The longest line of ancestors that is followed.
+const MAX_ANCESTORS: usize = 1024;
+/// How much of a cgroup's member list is read.
+const MAX_MEMBERS: u64 = 64 * 1024;
