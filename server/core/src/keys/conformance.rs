@@ -27,7 +27,7 @@ fn one_purpose(
     promise(key.public_key != other.public_key && key.reference != other.reference, "two keys differ")?;
     promise(key.reference.len() <= MAX_REFERENCE, "a reference is short")?;
 
-    let signer = manager.open(purpose, &key.reference).map_err(|error| format!("open: {error}"))?;
+    let signer = manager.open(purpose, &key.reference, rng).map_err(|error| format!("open: {error}"))?;
     promise(signer.purpose() == purpose, "an opened key knows its purpose")?;
     promise(signer.public_key() == key.public_key, "an opened key is the one that was made")?;
     let message = b"the message that is signed";
@@ -37,23 +37,23 @@ fn one_purpose(
     promise(public.verify(b"another message", &signature).is_err(), "a signature holds for its message only")?;
 
     for wrong in Purpose::ALL.into_iter().filter(|wrong| *wrong != purpose) {
-        promise(manager.open(wrong, &key.reference).is_err(), "a key opens for its own purpose only")?;
+        promise(manager.open(wrong, &key.reference, rng).is_err(), "a key opens for its own purpose only")?;
     }
-    promise(stranger.open(purpose, &key.reference).is_err(), "another manager cannot open the key")?;
+    promise(stranger.open(purpose, &key.reference, rng).is_err(), "another manager cannot open the key")?;
     for at in 0..key.reference.len() {
         let mut altered = key.reference.clone();
         altered[at] ^= 1;
-        promise(manager.open(purpose, &altered).is_err(), "an altered reference does not open")?;
+        promise(manager.open(purpose, &altered, rng).is_err(), "an altered reference does not open")?;
     }
     for length in 0..key.reference.len() {
-        promise(manager.open(purpose, &key.reference[..length]).is_err(), "a cut reference does not open")?;
+        promise(manager.open(purpose, &key.reference[..length], rng).is_err(), "a cut reference does not open")?;
     }
     let mut longer = key.reference.clone();
     longer.push(0);
-    promise(manager.open(purpose, &longer).is_err(), "a lengthened reference does not open")?;
+    promise(manager.open(purpose, &longer, rng).is_err(), "a lengthened reference does not open")?;
     let oversized = vec![key.reference[0]; MAX_REFERENCE + 1];
     promise(
-        matches!(manager.open(purpose, &oversized), Err(KeyError::NotAReference)),
+        matches!(manager.open(purpose, &oversized, rng), Err(KeyError::NotAReference)),
         "an oversized reference is none",
     )
 }

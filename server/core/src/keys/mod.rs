@@ -51,7 +51,7 @@ pub trait KeyManager: Send + Sync + fmt::Debug {
     /// A new key.
     fn create(&self, purpose: Purpose, rng: &dyn SecureRandom) -> Result<CreatedKey, KeyError>;
     /// The key behind a reference, for signing.
-    fn open(&self, purpose: Purpose, reference: &[u8]) -> Result<Arc<dyn Signer>, KeyError>;
+    fn open(&self, purpose: Purpose, reference: &[u8], rng: &dyn SecureRandom) -> Result<Arc<dyn Signer>, KeyError>;
 }
 
 /// Signs with one key, of which nothing can be got but its public half.
