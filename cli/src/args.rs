@@ -1,0 +1,377 @@
+//! The command line: nouns, verbs and flags, and how their values are read.
+
+use crate::output::Format;
+use avouch_policy::SlotSpec;
+use avouch_words::{Name, Selector};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Identities for AI agents, and credentials for their tools that they never hold.
+#[derive(Debug, Parser)]
+#[command(
+    name = "avouch",
+    version,
+    before_help = "Examples:\n  avouch demo                                    show the whole job, and end\n  avouch dev                                     issuer and helper in one process\n  avouch run --agent researcher -- python a.py   run a program as an agent\n  avouch lock create --agent researcher --reason test",
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 no identity, 7 unreachable,\n8 expired, 124 timeout. `run` passes its program's on.",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Directory of avouch's sockets. Without it: $XDG_RUNTIME_DIR/avouch, ~/.local/share/avouch/run, /run/avouch.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+    /// How data is written; also AVOUCH_OUTPUT.
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The nouns, and the verbs that have none.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole job on loopback, step by step, and leave nothing behind.
+    #[command(before_help = "Example:\n  avouch demo")]
+    Demo,
+    /// Run issuer and helper in one process for this user, with a local tool to try.
+    #[command(before_help = "Example:\n  avouch dev\n\nState is kept in $XDG_DATA_HOME/avouch, its seal keys in $XDG_CONFIG_HOME/avouch, sockets in\n$XDG_RUNTIME_DIR/avouch or, where that is not set, in `run` below the state.")]
+    Dev,
+    /// Run a program as an agent, in a session of its own.
+    #[command(before_help = "Examples:\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'")]
+    Run(Run),
+    /// Run the issuer.
+    #[command(before_help = "Example:\n  avouch server --config /etc/avouch/server.toml")]
+    Server(Daemon),
+    /// Run the node's helper.
+    #[command(before_help = "Example:\n  avouch helper --config /etc/avouch/helper.toml")]
+    Helper(Daemon),
+    /// Join tokens, with which a node enrols once.
+    Token {
+        /// Verb.
+        #[command(subcommand)]
+        verb: TokenVerb,
+    },
+    /// Nodes that have enrolled.
+    Node {
+        /// Verb.
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
+    /// Registered agents.
+    Agent {
+        /// Verb.
+        #[command(subcommand)]
+        verb: AgentVerb,
+    },
+    /// Credentials: what is bound where. Values are never shown.
+    Credential {
+        /// Verb.
+        #[command(subcommand)]
+        verb: CredentialVerb,
+    },
+    /// Values of credentials, sealed on this node.
+    Secret {
+        /// Verb.
+        #[command(subcommand)]
+        verb: SecretVerb,
+    },
+    /// Which agent may use which credential.
+    Grant {
+        /// Verb.
+        #[command(subcommand)]
+        verb: GrantVerb,
+    },
+    /// Denials that are felt at once.
+    Lock {
+        /// Verb.
+        #[command(subcommand)]
+        verb: LockVerb,
+    },
+    /// This process's own identity documents.
+    Svid {
+        /// Verb.
+        #[command(subcommand)]
+        verb: SvidVerb,
+    },
+    /// The audit log.
+    Audit {
+        /// Verb.
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// What a refusal's code means, and what to do.
+    #[command(before_help = "Example:\n  avouch explain unbound_host")]
+    Explain {
+        /// The code; all of them without it.
+        code: Option<String>,
+    },
+    /// How issuer and helper are.
+    #[command(before_help = "Example:\n  avouch status -o json")]
+    Status,
+    /// The agents of `avouch demo`.
+    #[command(hide = true)]
+    DemoAgent,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The agent. The name only narrows what this user may be.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub agent: Name,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// `server` and `helper`.
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// Settings, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token for one node; it pins the trust bundle and is used once.
+    #[command(before_help = "Examples:\n  avouch token create --node web-1 --out /root/join.token\n  avouch token create --node web-1 --ttl 1h --out - | ssh web-1 'umask 077; cat > /etc/avouch/join.token'")]
+    Create {
+        /// Name of the node that may join with it.
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        node: Name,
+        /// How long it is good.
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+        ttl: Duration,
+        /// A file to be made with mode 0600, or - for stdout.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// `node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeVerb {
+    /// List the nodes.
+    List,
+}
+
+/// `agent`.
+#[derive(Debug, Subcommand)]
+pub enum AgentVerb {
+    /// Register an agent.
+    #[command(before_help = "Example:\n  avouch agent create researcher --owner me@example.test --node node:name:web-1 --selector unix:uid:1001")]
+    Create(AgentCreate),
+    /// List the agents.
+    List,
+}
+
+/// `agent create`.
+#[derive(Debug, Args)]
+pub struct AgentCreate {
+    /// Its name; the ID is spiffe://<trust domain>/agent/<name>.
+    #[arg(value_parser = name)]
+    pub name: Name,
+    /// Who answers for it.
+    #[arg(long, value_name = "WHO")]
+    pub owner: String,
+    /// Selector of the nodes it may run on; all must hold. Without it: this node, under `avouch dev`.
+    #[arg(long, value_name = "SELECTOR", value_parser = selector)]
+    pub node: Vec<Selector>,
+    /// Selector of its processes; all must hold.
+    #[arg(long, value_name = "SELECTOR", value_parser = selector, required = true)]
+    pub selector: Vec<Selector>,
+    /// Lifetime of its X.509-SVIDs.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub x509_ttl: Option<Duration>,
+    /// Lifetime of its JWT-SVIDs.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub jwt_ttl: Option<Duration>,
+}
+
+/// `credential`.
+#[derive(Debug, Subcommand)]
+pub enum CredentialVerb {
+    /// List the credentials with their bindings.
+    List,
+}
+
+/// `secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretVerb {
+    /// Seal a value on this node and bind it to where it may go. The value is never taken from the command line.
+    #[command(before_help = "Examples:\n  avouch secret put github --value-stdin --to https://api.github.com --method GET --path '/repos/**' --as bearer\n  avouch secret put tool --value-file key.txt --to http://127.0.0.1:8080 --plain loopback --method POST --path /run --as header:x-api-key")]
+    Put(Box<SecretPut>),
+}
+
+/// `secret put`.
+#[derive(Debug, Args)]
+pub struct SecretPut {
+    /// The credential's name.
+    #[arg(value_parser = name)]
+    pub name: Name,
+    /// Read the value from stdin; one end of line at its end is not part of it.
+    #[arg(long, conflicts_with = "value_file", required_unless_present = "value_file")]
+    pub value_stdin: bool,
+    /// Read the value from a file of mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub value_file: Option<PathBuf>,
+    /// The only origin it may go to.
+    #[arg(long, value_name = "ORIGIN")]
+    pub to: String,
+    /// A method it may go with.
+    #[arg(long, value_name = "METHOD", required = true)]
+    pub method: Vec<String>,
+    /// A path it may go with: * for one segment, ** at the end for the rest.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub path: Vec<String>,
+    /// A query key that a request may carry.
+    #[arg(long, value_name = "KEY")]
+    pub query: Vec<String>,
+    /// Where it goes: bearer, basic:USER or header:NAME[:PREFIX].
+    #[arg(long = "as", value_name = "SLOT", value_parser = slot)]
+    pub slot: SlotSpec,
+    /// `loopback` permits plain HTTP to this machine.
+    #[arg(long, value_name = "WHERE", value_parser = ["loopback"])]
+    pub plain: Option<String>,
+    /// Address that is dialled instead of looking the host up: the permission for a private one.
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub address: Option<String>,
+    /// PEM certificates trusted for this binding alone.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// `grant`.
+#[derive(Debug, Subcommand)]
+pub enum GrantVerb {
+    /// Let an agent use a credential.
+    #[command(before_help = "Example:\n  avouch grant create --agent researcher --credential github")]
+    Create {
+        /// The agent.
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        agent: Name,
+        /// The credential.
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        credential: Name,
+    },
+    /// List the grants.
+    List,
+    /// Take a grant back.
+    #[command(before_help = "Example:\n  avouch grant delete 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
+    Delete {
+        /// Its ID, as `grant list` shows it.
+        id: String,
+    },
+}
+
+/// `lock`.
+#[derive(Debug, Subcommand)]
+pub enum LockVerb {
+    /// Deny an agent everything, everywhere, at once.
+    #[command(before_help = "Example:\n  avouch lock create --agent researcher --reason 'odd calls' --ttl 1h")]
+    Create {
+        /// The agent.
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        agent: Name,
+        /// Why; it is recorded.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// When it ends by itself; never without it.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        ttl: Option<Duration>,
+    },
+    /// List the locks in force.
+    List {
+        /// Also those that have ended.
+        #[arg(long)]
+        all: bool,
+    },
+    /// End a lock.
+    #[command(before_help = "Example:\n  avouch lock release 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
+    Release {
+        /// Its ID, as `lock list` shows it.
+        id: String,
+    },
+}
+
+/// `svid`.
+#[derive(Debug, Subcommand)]
+pub enum SvidVerb {
+    /// Ask the Workload API who this process is. Keys are never shown.
+    #[command(before_help = "Example:\n  avouch run --agent researcher -- avouch svid show")]
+    Show {
+        /// The Workload API socket; else SPIFFE_ENDPOINT_SOCKET, else this host's.
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+}
+
+/// `audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// List the records.
+    List,
+    /// Check the whole log, here or in an export, without asking anyone.
+    #[command(before_help = "Examples:\n  avouch audit verify\n  avouch audit verify export.jsonl --key 'example.test/audit+...'")]
+    Verify {
+        /// An export; the issuer's own log without it.
+        file: Option<PathBuf>,
+        /// The log's verifier key, known from elsewhere. Without it the key in the export is believed.
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+    },
+    /// Write the whole log with its key and checkpoints.
+    #[command(before_help = "Example:\n  avouch audit export --out export.jsonl")]
+    Export {
+        /// A file to be made, or - for stdout.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|error| error.to_string())
+}
+
+fn selector(text: &str) -> Result<Selector, String> {
+    Selector::parse(text).map_err(|error| error.to_string())
+}
+
+/// `90s`, `10m`, `1h`, `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time as 90s, 10m, 1h or 7d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let total = number.checked_mul(seconds).filter(|total| *total > 0).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(u64::from(total)))
+}
+
+/// `bearer`, `basic:USER`, `header:NAME`, `header:NAME:PREFIX`.
+fn slot(text: &str) -> Result<SlotSpec, String> {
+    let wrong = || "write a slot as bearer, basic:USER, header:NAME or header:NAME:PREFIX".to_owned();
+    let mut parts = text.splitn(3, ':');
+    let slot = match (parts.next(), parts.next(), parts.next()) {
+        (Some("bearer"), None, None) => SlotSpec::Bearer,
+        (Some("basic"), Some(username), None) => SlotSpec::Basic { username: username.to_owned() },
+        (Some("header"), Some(name), prefix) => {
+            SlotSpec::Header { name: name.to_owned(), prefix: prefix.map(ToOwned::to_owned) }
+        }
+        _ => return Err(wrong()),
+    };
+    slot.check().map_err(|error| error.to_string())?;
+    Ok(slot)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+//! `demo`.
+pub(crate) mod canary;

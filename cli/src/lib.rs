@@ -1,0 +1,77 @@
+//! The program `avouch`: everything in one. Reads the command line, runs the verb, and says what came of it.
+
+pub mod args;
+pub mod demo;
+pub mod endpoints;
+pub mod failure;
+mod files;
+pub mod output;
+mod replies;
+pub mod tools;
+mod verbs;
+mod workload;
+
+use args::{Cli, Command};
+use avouch_words::{Clock as _, SystemClock};
+use clap::Parser as _;
+use endpoints::Directories;
+use failure::{Exit, Failure};
+use output::Output;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use verbs::Context;
+
+/// Runs the program on a command line, its own name first.
+pub fn main(line: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut line = line.peekable();
+    let own_name = line.next().unwrap_or_else(|| "avouch".into());
+    if line.next_if(|first| first == avouch_contain::STAGE).is_some() {
+        return ExitCode::from(avouch_contain::stage(line));
+    }
+    let cli = match Cli::try_parse_from([own_name].into_iter().chain(line)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output::talk(format!("avouch: {failure}"));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Failure> {
+    let directories = Directories::new(cli.runtime_dir, |name| std::env::var_os(name));
+    let output = Output::new(cli.output, SystemClock.now())?;
+    let context = Context { directories, output };
+    match cli.command {
+        Command::Run(order) => verbs::run::run(&context.directories, order),
+        Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
+        other => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime =
+                runtime.map_err(|error| Failure::new(Exit::Failure, format!("cannot start a runtime: {error}")))?;
+            runtime.block_on(verb(&context, other)).map(|()| 0)
+        }
+    }
+}
+
+async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Token { verb } => verbs::token::run(context, verb).await,
+        Command::Node { verb } => verbs::node::run(context, verb).await,
+        Command::Agent { verb } => verbs::agent::run(context, verb).await,
+        Command::Credential { verb } => verbs::credential::run(context, verb).await,
+        Command::Secret { verb } => verbs::secret::run(context, verb).await,
+        Command::Grant { verb } => verbs::grant::run(context, verb).await,
+        Command::Lock { verb } => verbs::lock::run(context, verb).await,
+        Command::Svid { verb } => verbs::svid::run(context, verb).await,
+        Command::Audit { verb } => Ok(()),
+        Command::Status => verbs::status::run(context).await,
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,91 @@
+//! `agent create` and `agent list`.
+
+use super::{Context, node};
+use crate::args::{AgentCreate, AgentVerb};
+use crate::failure::{Exit, Failure};
+use crate::output::{Cell, Output, Table, next, talk};
+use crate::replies;
+use avouch_wire::admin::{Agent, CreateAgentRequest, ListAgentsRequest};
+use avouch_wire::local;
+use avouch_words::{Millis, Selector};
+use std::time::Duration;
+
+/// Registers or lists.
+pub async fn run(context: &Context, verb: AgentVerb) -> Result<(), Failure> {
+    match verb {
+        AgentVerb::Create(create) => register(context, create).await,
+        AgentVerb::List => list(context).await,
+    }
+}
+
+async fn register(context: &Context, create: AgentCreate) -> Result<(), Failure> {
+    if create.selector.iter().all(Selector::is_path_or_hash) {
+        let sentence = "a path or a hash alone does not tell an agent: whoever may run the program would be it";
+        return Err(Failure::new(Exit::Usage, sentence).then("Add a selector as --selector unix:uid:1001."));
+    }
+    let nodes = match create.node.is_empty() {
+        false => create.node.iter().map(ToString::to_string).collect(),
+        true => vec![this_node(context).await?],
+    };
+    let seconds = |ttl: Option<Duration>| ttl.map_or(0, |ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
+    let request = CreateAgentRequest {
+        name: create.name.to_string(),
+        owner: create.owner,
+        nodes,
+        selectors: create.selector.iter().map(ToString::to_string).collect(),
+        x509_ttl_seconds: seconds(create.x509_ttl),
+        jwt_ttl_seconds: seconds(create.jwt_ttl),
+    };
+    let reply = context.admin().await?.create_agent(request).await.map_err(|status| replies::failure(&status))?;
+    context.output.one(&table(&[reply.into_inner()], context.output))?;
+    next(format!("avouch grant create --agent {} --credential NAME", create.name));
+    Ok(())
+}
+
+/// The node whose helper runs here beside the issuer, as under `avouch dev`.
+async fn this_node(context: &Context) -> Result<String, Failure> {
+    let mut helper = context.helper().await.map_err(|_| {
+        Failure::new(Exit::Usage, "--node is missing, and no helper runs here whose node could be meant")
+            .then("Name the nodes it may run on, as --node node:name:web-1; `avouch node list` shows their selectors.")
+    })?;
+    let status = helper.status(local::StatusRequest {}).await.map_err(|status| replies::failure(&status))?;
+    let own = status.into_inner().node_id;
+    let nodes = node::all(context).await?;
+    let found = nodes.iter().find(|node| node.id == own).and_then(node::own_selector);
+    found.cloned().ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("the issuer does not know the node of the helper here ({own})"))
+            .then("Name the nodes it may run on with --node; `avouch node list` shows their selectors.")
+    })
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let reply = context.admin().await?.list_agents(ListAgentsRequest {}).await;
+    let agents = reply.map_err(|status| replies::failure(&status))?.into_inner().agents;
+    context.output.list(&table(&agents, context.output))?;
+    if agents.is_empty() {
+        talk("No agent is registered yet.");
+        next("avouch agent create NAME --owner WHO --selector unix:uid:$(id -u)");
+    }
+    Ok(())
+}
+
+fn table(agents: &[Agent], output: Output) -> Table {
+    let mut table = Table::new(&["name", "owner", "nodes", "selectors", "x509 ttl", "jwt ttl", "created", "id"]);
+    let seconds = |ttl: u32| {
+        let text = crate::output::span(Duration::from_secs(u64::from(ttl)));
+        Cell::both(text, serde_json::Value::from(ttl))
+    };
+    for agent in agents {
+        table.row(vec![
+            Cell::text(&agent.name),
+            Cell::text(&agent.owner),
+            Cell::list(&agent.nodes),
+            Cell::list(&agent.selectors),
+            seconds(agent.x509_ttl_seconds),
+            seconds(agent.jwt_ttl_seconds),
+            Cell::moment(Millis(agent.created_ms), output.now()),
+            Cell::text(&agent.spiffe_id),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,38 @@
+//! `token create`.
+
+use super::Context;
+use crate::args::TokenVerb;
+use crate::failure::{Exit, Failure};
+use crate::output::{Cell, Table, data, next, relative, talk};
+use crate::{files, replies};
+use avouch_wire::admin::CreateTokenRequest;
+use avouch_words::Millis;
+use std::path::Path;
+
+/// Makes a join token and puts it where only its reader sees it.
+pub async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
+    let TokenVerb::Create { node, ttl, out } = verb;
+    let to_stdout = out == Path::new("-");
+    if !to_stdout && out.exists() {
+        let sentence = format!("{} exists already", out.display());
+        return Err(Failure::new(Exit::Usage, sentence).then("Choose another name for --out, or remove that file."));
+    }
+    let ttl_seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+    let request = CreateTokenRequest { node: node.to_string(), ttl_seconds };
+    let reply = context.admin().await?.create_token(request).await.map_err(|status| replies::failure(&status))?;
+    let reply = reply.into_inner();
+    let expires = Millis(reply.expires_ms);
+    if to_stdout {
+        data(format!("{}\n", reply.token))?;
+        let good = relative(expires, context.output.now());
+        talk(format!("This token joins {} once; it runs out {good}.", reply.node_id));
+        return Ok(());
+    }
+    files::create_private(&out, format!("{}\n", reply.token).as_bytes())?;
+    let mut table = Table::new(&["node", "expires", "file"]);
+    let expires = Cell::moment(expires, context.output.now());
+    table.row(vec![Cell::text(&reply.node_id), expires, Cell::text(out.display().to_string())]);
+    context.output.one(&table)?;
+    next("name that file in the node's helper.toml, then `avouch helper --config helper.toml`");
+    Ok(())
+}
