@@ -1,1 +1,29 @@
-//! x
+//! What is settled before work begins: the typed settings of the issuer and the helper, where their files are, how a
+//! process is hardened, started, watched and stopped, and why a start fails. Knows nothing of what the two parts do.
+
+mod fault;
+mod file;
+mod health;
+mod helper;
+pub mod lifecycle;
+mod listen;
+mod parse;
+mod paths;
+mod read;
+mod server;
+mod settings;
+mod start_error;
+pub mod telemetry;
+
+pub use fault::{ConfigFault, ConfigFaults, Problem};
+pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret, read_text};
+pub use health::{Health, Readiness};
+pub use helper::{Egress, HelperConfig, JoinToken, Unbound};
+pub use listen::{listen_tcp, listen_unix};
+pub use paths::{
+    ADMIN_SOCKET, DATABASE_FILE, HELPER_SOCKET, Paths, ROOTS_DIR, SEALED_DIR, SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR,
+    WORKLOAD_SOCKET,
+};
+pub use server::{AuthoritySettings, ServerConfig, SvidSettings};
+pub use settings::{Log, LogFormat, LogLevel, Operator};
+pub use start_error::{Owner, StartError};
