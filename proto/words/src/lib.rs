@@ -9,6 +9,7 @@ mod secret;
 mod selector;
 mod spiffe_id;
 pub mod svid;
+mod text;
 
 pub use bundle::{Bundle, Bundles, JwtAuthority, X509Authority};
 pub use clock::{Clock, Millis, SystemClock};
