@@ -71,7 +71,7 @@ impl AsyncRead for Attested {
 
 /// Reads what one process wrote: with `SO_PASSCRED` the kernel names the writer and never joins what two have written.
 /// Descriptors sent along have no room and are closed by the kernel, which ends the connection too.
-fn receive(io: &UnixStream, space: &mut [u8], control: &mut Vec<u8>, pid: i32) -> io::Result<usize> {
+fn receive(io: &UnixStream, space: &mut [u8], control: &mut [u8], pid: i32) -> io::Result<usize> {
     let mut parts = [IoSliceMut::new(space)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(io.as_raw_fd(), &mut parts, Some(control), flags)?;

@@ -95,7 +95,7 @@ impl<'a> Profile<'a> {
                         Some(Basic { ca: basic.ca, path_length: basic.path_len_constraint, der: extension.value });
                 }
                 ParsedExtension::KeyUsage(usage) => {
-                    profile.key_usage = Some(Extension { value: usage.clone(), critical });
+                    profile.key_usage = Some(Extension { value: *usage, critical });
                 }
                 ParsedExtension::ExtendedKeyUsage(usage) => {
                     profile.extended_usage =
