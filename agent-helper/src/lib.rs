@@ -1,3 +1,4 @@
 //! x
 
+pub mod broker;
 pub mod scrub;

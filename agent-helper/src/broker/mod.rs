@@ -1,0 +1,405 @@
+//! Walk B in one line: a request is decided on, its address judged, the intent made durable, the value fetched, put
+//! in, sent, the answer scrubbed, the outcome recorded. Every way in calls [`Broker::call`] and nothing else; what
+//! carries the bytes is passed in as a [`Forward`].
+
+mod crash;
+mod egress;
+mod ledger;
+mod open_calls;
+mod values;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use avouch_policy::{
+    Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide,
+};
+use avouch_sources::Source;
+use avouch_words::{Clock, Name, Ulid};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use crash::crash_point;
+pub use egress::{Resolve, Resolving, SystemResolver};
+use ledger::Cause;
+pub(crate) use ledger::{End, Progress};
+pub use ledger::{Ledger, NotRecorded, Recording};
+use open_calls::{Entry, OpenCalls, Subject};
+use values::Vault;
+pub(crate) use values::Values;
+
+/// The ports that a target which nothing binds may have without being listed.
+const UNBOUND_PORTS: [u16; 2] = [80, 443];
+
+/// Whether the lock state is young enough to inject by.
+pub trait Fresh: Send + Sync {
+    /// At this time of the boot clock.
+    fn is_fresh(&self, boot: Duration) -> bool;
+}
+
+/// The current policy, and how far it can be relied on.
+#[derive(Clone)]
+pub struct PolicyHandle {
+    /// The newest state.
+    pub state: watch::Receiver<Arc<PolicyState>>,
+    /// Its age.
+    pub fresh: Arc<dyn Fresh>,
+}
+
+/// What happens to targets that no credential of the trust domain binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbound {
+    /// Refused.
+    Deny,
+    /// Passed on as they are, to public addresses only.
+    Tunnel,
+}
+
+/// How targets are treated that nothing binds.
+#[derive(Debug, Clone)]
+pub struct Egress {
+    /// Whether they are let through.
+    pub unbound: Unbound,
+    /// Ports that may be dialled beside 80 and 443.
+    pub ports: BTreeSet<u16>,
+}
+
+/// What a broker is made of.
+pub struct Parts {
+    /// What it decides by.
+    pub policy: PolicyHandle,
+    /// Where it writes.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where values come from.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// How names become addresses.
+    pub resolver: Arc<dyn Resolve>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What happens to targets that nothing binds.
+    pub egress: Egress,
+}
+
+/// Lets attested callers use credentials that they never see.
+pub struct Broker {
+    policy: PolicyHandle,
+    ledger: Arc<dyn Ledger>,
+    vault: Vault,
+    resolver: Arc<dyn Resolve>,
+    clock: Arc<dyn Clock>,
+    egress: Egress,
+    open: Arc<OpenCalls>,
+    random: SystemRandom,
+}
+
+/// What the agent is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable code.
+    pub code: RefusalCode,
+    /// The id by which an operator finds the reason.
+    pub decision: Ulid,
+}
+
+/// Everything that a call was cleared for.
+pub(crate) struct Cleared<'a> {
+    /// The request that was judged, and that is to be sent.
+    pub(crate) request: &'a CanonicalRequest,
+    /// The permit and what is filled by it; none where nothing binds the target.
+    pub(crate) filled: Option<(&'a Permit, Arc<Values>)>,
+    /// What may be dialled, in this order; empty where a connection at hand is used again.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// To be kept up to date.
+    pub(crate) progress: &'a Progress,
+}
+
+/// What carries the bytes of a call.
+pub(crate) trait Forward: Send {
+    /// Whether a connection is at hand that was opened for the same bindings by the same session.
+    fn reuse(&mut self, permit: &Permit) -> bool;
+    /// Sends the request and delivers the answer, scrubbed. Dropped when the call is cut.
+    fn forward(self, cleared: Cleared<'_>) -> impl Future<Output = End> + Send;
+}
+
+impl Broker {
+    /// Begins to work. From now on, until it is dropped, each change of the state cuts what it no longer permits.
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let changes = parts.policy.state.clone();
+        let broker = Arc::new(Self {
+            vault: Vault::new(parts.sources, Arc::clone(&parts.clock)),
+            policy: parts.policy,
+            ledger: parts.ledger,
+            resolver: parts.resolver,
+            clock: parts.clock,
+            egress: parts.egress,
+            open: Arc::default(),
+            random: SystemRandom::new(),
+        });
+        let weak = Arc::downgrade(&broker);
+        tokio::spawn(async move {
+            let mut changes = changes;
+            while changes.changed().await.is_ok() {
+                let Some(broker) = weak.upgrade() else { return };
+                let state = Arc::clone(&changes.borrow_and_update());
+                broker.apply(&state);
+            }
+            // Nobody tells of locks any more.
+            if let Some(broker) = weak.upgrade() {
+                broker.apply(&PolicyState::default());
+            }
+        });
+        broker
+    }
+
+    /// How many requests, streams and tunnels are open, of one agent or of all.
+    pub fn open_calls(&self, agent: Option<&Name>) -> usize {
+        self.open.count(agent)
+    }
+
+    /// Forgets the values that were read, as after one was put anew.
+    pub fn forget_values(&self) {
+        self.vault.forget_all();
+    }
+
+    /// One request, from the decision to the recorded outcome. `ended` is the session's end.
+    pub(crate) async fn call<F: Forward>(
+        &self,
+        caller: &Caller,
+        ended: &CancellationToken,
+        request: CanonicalRequest,
+        mut forward: F,
+    ) -> Result<End, Refusal> {
+        let began = self.clock.boot();
+        let permit = match self.decide(caller, request)? {
+            Decision::Permit(permit) => permit,
+            Decision::Passage(passage) => return self.pass(ended, *passage, forward, began).await,
+        };
+        let entry = self.enter(&permit, ended);
+        let addresses = match forward.reuse(&permit) {
+            true => Vec::new(),
+            false => egress::addresses(self.resolver.as_ref(), permit.dial())
+                .await
+                .map_err(|code| self.refuse_permitted(&permit, code))?,
+        };
+        crash_point("before-intent");
+        self.ledger
+            .durable(ledger::intent(&permit))
+            .await
+            .map_err(|_| self.refuse_permitted(&permit, RefusalCode::AuditUnavailable))?;
+        crash_point("after-intent");
+        let progress = Progress::default();
+        let end = match self.vault.values(&permit).await {
+            Err(fault) => {
+                tracing::warn!(decision = %permit.decision(), %fault, "broker.source.read");
+                End::Refused(RefusalCode::SourceUnavailable)
+            }
+            // The source may have taken its time.
+            Ok(_) if !self.is_fresh() => End::Refused(RefusalCode::Stale),
+            Ok(values) => {
+                crash_point("after-lease");
+                let filled = Some((&*permit, values));
+                let cleared = Cleared { request: permit.request(), filled, addresses, progress: &progress };
+                carry(&entry, forward, cleared).await
+            }
+        };
+        self.close(permit.decision(), caller, end, &progress, began)
+    }
+
+    /// A tunnel to what nothing binds: the addresses that may be dialled, and the entry that cuts it. The caller
+    /// has to end it with [`Self::end_tunnel`].
+    pub(crate) async fn open_tunnel(
+        &self,
+        caller: &Caller,
+        ended: &CancellationToken,
+        request: CanonicalRequest,
+    ) -> Result<Tunnel, Refusal> {
+        let began = self.clock.boot();
+        match self.decide(caller, request)? {
+            Decision::Passage(passage) => {
+                let (addresses, entry) = self.clear_passage(&passage, ended).await?;
+                let decision = passage.decision();
+                Ok(Tunnel { decision, addresses, entry, began, progress: Progress::default() })
+            }
+            // Bound since it was looked at: no longer a tunnel.
+            Decision::Permit(permit) => Err(self.refuse_permitted(&permit, RefusalCode::Denied)),
+        }
+    }
+
+    /// Records the end of a tunnel.
+    pub(crate) fn end_tunnel(&self, caller: &Caller, tunnel: &Tunnel, end: End) -> Result<End, Refusal> {
+        self.close(tunnel.decision, caller, end, &tunnel.progress, tunnel.began)
+    }
+
+    /// Enters a tunnel that is intercepted; cut when the agent is locked or the session ends. Nothing is recorded:
+    /// each request in it is.
+    pub(crate) fn enter_intercepted(&self, caller: &Caller, ended: &CancellationToken) -> Entry {
+        let entry = self.open.enter(caller, Subject::Intercepted, ended);
+        self.open.judge_one(&entry, &self.policy.state.borrow(), self.clock.now());
+        entry
+    }
+
+    /// Whether any credential of the trust domain binds this host and port.
+    pub(crate) fn is_bound(&self, origin: &Origin) -> bool {
+        self.policy.state.borrow().is_bound(origin)
+    }
+
+    /// Refuses what was never decided on, and records it.
+    pub(crate) fn refuse(&self, caller: &Caller, code: RefusalCode) -> Refusal {
+        self.record_refusal(caller, &Cause::Other { decision: self.decision(), code, version: 0 }, None)
+    }
+
+    fn decide(&self, caller: &Caller, request: CanonicalRequest) -> Result<Decision, Refusal> {
+        let decision = self.decision();
+        let state = Arc::clone(&self.policy.state.borrow());
+        let other = |code| Cause::Other { decision, code, version: state.version() };
+        if !self.is_fresh() {
+            return Err(self.record_refusal(caller, &other(RefusalCode::Stale), Some(&request)));
+        }
+        let judged = request.clone();
+        match decide(&state, caller, request, self.clock.now(), decision) {
+            Verdict::Allow(permit) => Ok(Decision::Permit(Box::new(permit))),
+            Verdict::Unbound(passage) if self.may_pass(judged.origin()) => Ok(Decision::Passage(Box::new(passage))),
+            Verdict::Unbound(_) => Err(self.record_refusal(caller, &other(RefusalCode::UnboundHost), Some(&judged))),
+            Verdict::Deny(denial) => {
+                tracing::info!(%decision, agent = %caller.agent, rule = denial.reason().rule(), "broker.request.denied");
+                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&judged)))
+            }
+        }
+    }
+
+    fn may_pass(&self, origin: &Origin) -> bool {
+        let port = origin.port();
+        self.egress.unbound == Unbound::Tunnel && (UNBOUND_PORTS.contains(&port) || self.egress.ports.contains(&port))
+    }
+
+    /// Enters a permitted call. Registered first and compared then: a change that comes between is seen by one of
+    /// the two.
+    fn enter(&self, permit: &Permit, ended: &CancellationToken) -> Entry {
+        let subject = Subject::Call { request: permit.request().clone(), fills: permit.pool_key() };
+        let entry = self.open.enter(permit.caller(), subject, ended);
+        let state = Arc::clone(&self.policy.state.borrow());
+        if state.version() != permit.policy_version() {
+            self.open.judge_one(&entry, &state, self.clock.now());
+        }
+        entry
+    }
+
+    async fn pass<F: Forward>(
+        &self,
+        ended: &CancellationToken,
+        passage: Passage,
+        forward: F,
+        began: Duration,
+    ) -> Result<End, Refusal> {
+        let (addresses, entry) = self.clear_passage(&passage, ended).await?;
+        let progress = Progress::default();
+        let cleared = Cleared { request: passage.request(), filled: None, addresses, progress: &progress };
+        let end = carry(&entry, forward, cleared).await;
+        self.close(passage.decision(), passage.caller(), end, &progress, began)
+    }
+
+    async fn clear_passage(
+        &self,
+        passage: &Passage,
+        ended: &CancellationToken,
+    ) -> Result<(Vec<SocketAddr>, Entry), Refusal> {
+        let refuse = |code| {
+            let cause = Cause::Other { decision: passage.decision(), code, version: passage.policy_version() };
+            self.record_refusal(passage.caller(), &cause, Some(passage.request()))
+        };
+        let entry = self.open.enter(passage.caller(), Subject::Passage(passage.request().clone()), ended);
+        self.open.judge_one(&entry, &self.policy.state.borrow(), self.clock.now());
+        let origin = passage.request().origin();
+        let addresses = egress::unbound(self.resolver.as_ref(), origin.host(), origin.port()).await.map_err(refuse)?;
+        self.ledger.durable(ledger::passage(passage)).await.map_err(|_| refuse(RefusalCode::AuditUnavailable))?;
+        Ok((addresses, entry))
+    }
+
+    fn refuse_permitted(&self, permit: &Permit, code: RefusalCode) -> Refusal {
+        let cause = Cause::Other { decision: permit.decision(), code, version: permit.policy_version() };
+        self.record_refusal(permit.caller(), &cause, Some(permit.request()))
+    }
+
+    fn record_refusal(&self, caller: &Caller, cause: &Cause<'_>, request: Option<&CanonicalRequest>) -> Refusal {
+        self.ledger.behind(ledger::denied(caller, cause, request));
+        match cause {
+            Cause::Denial(denial) => Refusal { code: denial.refusal(), decision: denial.decision() },
+            Cause::Other { decision, code, .. } => Refusal { code: *code, decision: *decision },
+        }
+    }
+
+    fn close(
+        &self,
+        decision: Ulid,
+        caller: &Caller,
+        end: End,
+        progress: &Progress,
+        began: Duration,
+    ) -> Result<End, Refusal> {
+        crash_point("before-outcome");
+        let duration = self.clock.boot().saturating_sub(began);
+        self.ledger.behind(progress.outcome(decision, &caller.agent, end, duration));
+        match end {
+            End::Refused(code) => Err(Refusal { code, decision }),
+            End::Cut if !progress.is_answered() => Err(Refusal { code: RefusalCode::Denied, decision }),
+            End::Done | End::Broken | End::Cut | End::ConnectionGone => Ok(end),
+        }
+    }
+
+    fn apply(&self, state: &PolicyState) {
+        let now = self.clock.now();
+        let cut = self.open.judge(state, now);
+        self.vault.forget(state, now);
+        if cut > 0 {
+            tracing::info!(cut, version = state.version(), "broker.calls.cut");
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.policy.fresh.is_fresh(self.clock.boot())
+    }
+
+    fn decision(&self) -> Ulid {
+        let mut random = [0; 10];
+        // Without randomness two decisions of one millisecond could share an id: it names a record and opens nothing.
+        let _ = self.random.fill(&mut random);
+        Ulid::new(self.clock.now(), random)
+    }
+}
+
+enum Decision {
+    Permit(Box<Permit>),
+    Passage(Box<Passage>),
+}
+
+/// A tunnel that was cleared.
+pub(crate) struct Tunnel {
+    decision: Ulid,
+    /// What may be dialled.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Cuts it.
+    pub(crate) entry: Entry,
+    began: Duration,
+    /// To be kept up to date.
+    pub(crate) progress: Progress,
+}
+
+/// Carries a call until it ends or is cut. The cut is looked at first, so that a call which was cut before it began
+/// sends nothing.
+async fn carry<F: Forward>(entry: &Entry, forward: F, cleared: Cleared<'_>) -> End {
+    tokio::select! {
+        biased;
+        () = entry.cut().cancelled() => End::Cut,
+        end = forward.forward(cleared) => end,
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Broker({} open)", self.open.count(None))
+    }
+}
