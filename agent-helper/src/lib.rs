@@ -1,4 +1,5 @@
 //! x
 
 pub mod broker;
+pub mod intercept;
 pub mod scrub;
