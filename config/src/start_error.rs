@@ -63,6 +63,9 @@ pub enum StartError {
         /// Why.
         fault: FileFault,
     },
+    /// The key that seals the authorities cannot be had; the text is a whole sentence.
+    #[error("{0}")]
+    SealKey(String),
     /// The file of a join token cannot be used.
     #[error("the join token in {} cannot be used: {fault}", path.display())]
     TokenFile {
@@ -169,6 +172,15 @@ pub struct Owner {
     pub program: String,
 }
 
+impl Owner {
+    /// The process with this id, with its program's name as `/proc` tells it.
+    pub fn of(pid: i32) -> Self {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let comm: String = comm.trim().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        Self { pid, program: if comm.is_empty() { "another process".to_owned() } else { comm } }
+    }
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (pid {})", self.program, self.pid)
@@ -191,7 +203,7 @@ impl StartError {
             Self::PortTaken { .. } => "port_taken",
             Self::SocketTaken { .. } => "socket_taken",
             Self::Listen { .. } => "cannot_listen",
-            Self::KeyFile { .. } => "key_file_unusable",
+            Self::KeyFile { .. } | Self::SealKey(_) => "key_file_unusable",
             Self::TokenFile { .. } => "token_file_unusable",
             Self::Directory { .. } => "directory_unusable",
             Self::KeyInState { .. } => "key_in_state",
@@ -223,6 +235,7 @@ impl StartError {
             Self::PortTaken { .. } => "Stop that program, or set another `listen`.",
             Self::SocketTaken { .. } => "Stop that program, or set another `runtime_dir`.",
             Self::Listen { .. } => "Set an address of this machine, or a directory that this uid may write.",
+            Self::SealKey(_) => "Correct the key file, or name another as `seal_key_file`.",
             Self::KeyFile { path, fault } | Self::TokenFile { path, fault } => return fault.action(path),
             Self::Directory { path, fault } => return fault.action(path),
             Self::KeyInState { .. } => "Move the key file out of the state directory, so that no backup holds both.",
@@ -253,6 +266,7 @@ impl StartError {
             | Self::NoPlace
             | Self::SecretInEnvironment(_)
             | Self::KeyFile { .. }
+            | Self::SealKey(_)
             | Self::TokenFile { .. }
             | Self::KeyInState { .. }
             | Self::TokenMalformed(_) => USAGE,
