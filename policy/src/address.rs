@@ -102,7 +102,9 @@ fn classify_v4(ip: Ipv4Addr) -> Option<Class> {
         [224..=239, ..] | [255, 255, 255, 255] => Class::Multicast,
         // IETF protocol assignments, documentation, 6to4 relays, benchmarking, AS112 and the future.
         [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Class::Reserved,
-        [192, 88, 99, _] | [198, 18..=19, ..] | [192, 31, 196, _] | [192, 52, 193, _] | [192, 175, 48, _] => Class::Reserved,
+        [192, 88, 99, _] | [198, 18..=19, ..] | [192, 31, 196, _] | [192, 52, 193, _] | [192, 175, 48, _] => {
+            Class::Reserved
+        }
         [240..=255, ..] => Class::Reserved,
         _ => return None,
     };

@@ -45,7 +45,9 @@ pub fn decide(state: &PolicyState, caller: &Caller, request: CanonicalRequest, n
     }
     match state.agent(&caller.agent) {
         Some(AgentState::Active) => {}
-        Some(held @ (AgentState::Registered | AgentState::Suspended | AgentState::Quarantined | AgentState::Retired)) => {
+        Some(
+            held @ (AgentState::Registered | AgentState::Suspended | AgentState::Quarantined | AgentState::Retired),
+        ) => {
             return deny(Reason::NotActive { state: held });
         }
         None => return deny(Reason::UnknownAgent),

@@ -97,13 +97,17 @@ pub enum BadOrigin {
     #[error("the host is empty or longer than 253 bytes")]
     HostLength,
     /// Upper case, `@`, `%`, control bytes, non-ASCII, an empty or overlong label, a trailing dot.
-    #[error("the host is not a lower-case DNS name of labels of a-z, 0-9, '-' and '_' without a trailing dot (write international names as xn--)")]
+    #[error(
+        "the host is not a lower-case DNS name of labels of a-z, 0-9, '-' and '_' without a trailing dot (write international names as xn--)"
+    )]
     HostName,
     /// Octal, hexadecimal, short or single-number forms.
     #[error("the host is an IPv4 address that is not written as four decimal numbers without leading zeros")]
     Ipv4,
     /// Also a zone, and any spelling but that of RFC 5952.
-    #[error("the host is an IPv6 address that is not in brackets, has a zone, or is not in its shortest lower-case form")]
+    #[error(
+        "the host is an IPv6 address that is not in brackets, has a zone, or is not in its shortest lower-case form"
+    )]
     Ipv6,
     /// Empty, zero, above 65535, a leading zero or a sign.
     #[error("the port is not a number from 1 to 65535 without leading zeros")]

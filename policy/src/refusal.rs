@@ -140,8 +140,12 @@ impl RefusalCode {
                 "Open a new connection to the host you mean, and let the Host header and the TLS server name be that host."
             }
             Self::Stale => "Wait, then send the same request again; if it goes on, tell the person you work for.",
-            Self::AuditUnavailable => "Wait, then send the same request again; if it goes on, tell the person you work for.",
-            Self::SourceUnavailable => "Wait, then send the same request again; if it goes on, tell the person you work for.",
+            Self::AuditUnavailable => {
+                "Wait, then send the same request again; if it goes on, tell the person you work for."
+            }
+            Self::SourceUnavailable => {
+                "Wait, then send the same request again; if it goes on, tell the person you work for."
+            }
             Self::UpstreamUnreachable => {
                 "Check the URL, wait, then send the same request again; if it goes on, tell the person you work for."
             }

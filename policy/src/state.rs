@@ -127,15 +127,21 @@ impl PolicyState {
         for slice in grants.values_mut() {
             slice.sort_by_key(|grant| grant.id);
         }
+        let mut locks = parts.locks;
+        locks.sort_by_key(|lock| lock.id);
         let own = parts.credentials.iter().map(|credential| credential.binding.origin());
         let bound = own.chain(&parts.bound_origins).map(|origin| (origin.host().clone(), origin.port())).collect();
         Self {
             version: parts.version,
             epoch: parts.epoch,
             agents: parts.agents.into_iter().map(|agent| (agent.name, agent.state)).collect(),
-            credentials: parts.credentials.into_iter().map(|credential| (credential.name.clone(), credential)).collect(),
+            credentials: parts
+                .credentials
+                .into_iter()
+                .map(|credential| (credential.name.clone(), credential))
+                .collect(),
             grants,
-            locks: parts.locks,
+            locks,
             bound,
             reserved_audiences: parts.reserved_audiences.into_iter().collect(),
         }

@@ -169,7 +169,8 @@ impl Needles {
                 // An escape that is itself cut off has met nothing yet, and still has to wait.
                 met.is_some_and(|met| met.max(1) >= least(form))
             };
-            let begins_with = |first: u8| self.by_first[usize::from(first)].iter().any(|which| begun(&self.forms[*which]));
+            let begins_with =
+                |first: u8| self.by_first[usize::from(first)].iter().any(|which| begun(&self.forms[*which]));
             match input[*at] {
                 // An escape near the end may be cut off itself, and then could stand for anything.
                 b'%' | b'\\' if input.len() - *at < MAX_TOKEN => self.forms.iter().any(begun),

@@ -47,7 +47,10 @@ fn renderings(value: &[u8]) -> Vec<(String, Vec<u8>)> {
         ("percent, all, upper".to_owned(), percent(value, false, |_, _| false)),
         ("percent, all, lower".to_owned(), percent(value, true, |_, _| false)),
         ("percent, least, upper".to_owned(), percent(value, false, |_, b| b.is_ascii_alphanumeric() || b == b'-')),
-        ("percent, least, lower".to_owned(), percent(value, true, |_, b| b.is_ascii_alphanumeric() || b"~/".contains(&b))),
+        (
+            "percent, least, lower".to_owned(),
+            percent(value, true, |_, b| b.is_ascii_alphanumeric() || b"~/".contains(&b)),
+        ),
         ("percent, every second".to_owned(), percent(value, false, |at, _| at % 2 == 0)),
         ("percent, every third plain".to_owned(), percent(value, true, |at, _| at % 3 == 0)),
         ("percent, only the last".to_owned(), percent(value, true, |at, _| at + 1 < value.len())),
@@ -67,7 +70,10 @@ fn renderings(value: &[u8]) -> Vec<(String, Vec<u8>)> {
         ("url", URL_SAFE.encode(value)),
         ("url, no padding", URL_SAFE_NO_PAD.encode(value)),
     ] {
-        all.push((format!("base64 {name}, percent"), percent(encoded.as_bytes(), false, |_, b| b.is_ascii_alphanumeric())));
+        all.push((
+            format!("base64 {name}, percent"),
+            percent(encoded.as_bytes(), false, |_, b| b.is_ascii_alphanumeric()),
+        ));
         all.push((format!("base64 {name}, json slashes"), encoded.replace('/', "\\/").into_bytes()));
     }
     for before in 0..4 {
@@ -95,7 +101,13 @@ fn leaks(out: &[u8], value: &[u8]) -> bool {
 
 #[test]
 fn every_form_is_taken_out_wherever_chunks_begin() {
-    for value in [CANARY, "pässwörd-😀-ключ".as_bytes(), b"ghp_0123456789abcdefABCDEF", b"%25%2541%%41\\\\u0041\\n", b"aaaaaaaaaaaa"] {
+    for value in [
+        CANARY,
+        "pässwörd-😀-ключ".as_bytes(),
+        b"ghp_0123456789abcdefABCDEF",
+        b"%25%2541%%41\\\\u0041\\n",
+        b"aaaaaaaaaaaa",
+    ] {
         let needles = needles(&[value]);
         for (name, form) in renderings(value) {
             let body = [b"{\"echo\": \"" as &[u8], &form, b"\", \"n\": 1}"].concat();
@@ -125,7 +137,9 @@ fn raw_percent_and_json_forms_leave_nothing_at_all() {
 fn latin_1_read_and_written_as_utf_8_is_found() {
     let value = "pässwörd-ß".as_bytes();
     let twice: String = value.iter().map(|byte| char::from(*byte)).collect();
-    for form in [twice.as_bytes().to_vec(), json_all(twice.as_bytes(), true), percent(twice.as_bytes(), true, |_, _| false)] {
+    for form in
+        [twice.as_bytes().to_vec(), json_all(twice.as_bytes(), true), percent(twice.as_bytes(), true, |_, _| false)]
+    {
         assert_eq!(scrub(&needles(&[value]), &[&form]).0, MARKER);
     }
 }
@@ -223,7 +237,9 @@ fn the_basic_pair_is_found_in_its_header_and_inside_other_encodings() {
     let token = STANDARD.encode(pair);
     let header = format!("Basic {token}");
     let needles = needles(&[value, pair, header.as_bytes()]);
-    for echo in [header.clone(), token.clone(), STANDARD.encode(&header), STANDARD.encode(&token), header.replace('=', "%3D")] {
+    for echo in
+        [header.clone(), token.clone(), STANDARD.encode(&header), STANDARD.encode(&token), header.replace('=', "%3D")]
+    {
         let (out, reflected) = scrub(&needles, &[echo.as_bytes()]);
         assert!(reflected && !leaks(&out, token.as_bytes()), "{echo} {}", String::from_utf8_lossy(&out));
     }

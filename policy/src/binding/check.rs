@@ -37,7 +37,8 @@ impl BindingSpec {
             canonical: Vec::new(),
             digest: Digest::of(&[]),
         };
-        binding.canonical = serde_json_canonicalizer::to_vec(&binding.spec()).map_err(|e| BadBinding::Json(e.to_string()))?;
+        binding.canonical =
+            serde_json_canonicalizer::to_vec(&binding.spec()).map_err(|e| BadBinding::Json(e.to_string()))?;
         if binding.canonical.len() > MAX_BINDING {
             return Err(BadBinding::TooLong);
         }
@@ -111,7 +112,8 @@ impl BindingSpec {
             0..=MAX_CA => CertificateDer::pem_slice_iter(pem.as_bytes()).take(MAX_CA_CERTIFICATES + 1).collect(),
             _ => Ok(Vec::new()),
         };
-        let fits = certificates.ok().filter(|certificates| (1..=MAX_CA_CERTIFICATES).contains(&certificates.len()));
+        let certificates = certificates.ok().filter(|held| (1..=MAX_CA_CERTIFICATES).contains(&held.len()));
+        let fits = certificates.filter(|held| held.iter().all(|der| webpki::anchor_from_trusted_cert(der).is_ok()));
         keep(faults, fits.ok_or(BindingFault::Ca)).unwrap_or_default()
     }
 

@@ -27,7 +27,9 @@ pub enum BindingFault {
     #[error("to: {0}; write it as https://api.example.test:443")]
     To(BadOrigin),
     /// `http` without `plain`.
-    #[error("to: plain HTTP carries the credential readable; use https, or add plain: loopback if the tool is on this machine")]
+    #[error(
+        "to: plain HTTP carries the credential readable; use https, or add plain: loopback if the tool is on this machine"
+    )]
     PlainMissing,
     /// `https` with `plain`.
     #[error("plain: it permits plain HTTP, but 'to' is https; remove it")]
@@ -81,7 +83,9 @@ pub enum BindingFault {
     #[error("slot: {0}")]
     Slot(#[from] BadSlot),
     /// No address in `address`.
-    #[error("address: {0} is no IP address with or without a port; write it as 10.0.0.7, 10.0.0.7:8443 or [fd00::7]:8443")]
+    #[error(
+        "address: {0} is no IP address with or without a port; write it as 10.0.0.7, 10.0.0.7:8443 or [fd00::7]:8443"
+    )]
     Address(String),
     /// In `address`, or in `to` where it is one.
     #[error("{field}: {ip}: {fault}; {}", advice(.fault))]
@@ -97,7 +101,9 @@ pub enum BindingFault {
     #[error("address: 'to' is an IP address already, and another one; make the two the same or bind a name")]
     AddressDiffers,
     /// In `ca`.
-    #[error("ca: it holds no PEM certificate, one that cannot be read, more than 16, or more than 65536 bytes; give the certificates of the tool's authority")]
+    #[error(
+        "ca: it holds no PEM certificate, one that cannot be read, more than 16, or more than 65536 bytes; give the certificates of the tool's authority"
+    )]
     Ca,
     /// A private key pasted with the certificate.
     #[error("ca: it holds a private key; give only the certificate, and take that key for known to others")]

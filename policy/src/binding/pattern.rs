@@ -120,7 +120,10 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        for bad in ["/a/**/b", "/a*", "/***", "/*a/b", "", "a/b", "/a//b", "/a/../b", "/%2e", "/a;b", "/a?x=1", "/a#b", "/ü", "/a b"] {
+        for bad in [
+            "/a/**/b", "/a*", "/***", "/*a/b", "", "a/b", "/a//b", "/a/../b", "/%2e", "/a;b", "/a?x=1", "/a#b", "/ü",
+            "/a b",
+        ] {
             assert!(PathPattern::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(PathPattern::parse(&format!("/{}", "a".repeat(PathPattern::MAX))), Err(BadPattern::TooLong));

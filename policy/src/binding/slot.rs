@@ -46,16 +46,24 @@ pub enum Slot {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSlot {
     /// RFC 7617 §2.
-    #[error("the user name of 'basic' is empty, longer than 128 bytes, or holds ':' or a byte outside printable ASCII; write it without them")]
+    #[error(
+        "the user name of 'basic' is empty, longer than 128 bytes, or holds ':' or a byte outside printable ASCII; write it without them"
+    )]
     Username,
     /// RFC 9110 §5.1.
-    #[error("the header name is empty, longer than 64 bytes, or holds a byte that header names cannot; use a plain name as x-api-key")]
+    #[error(
+        "the header name is empty, longer than 64 bytes, or holds a byte that header names cannot; use a plain name as x-api-key"
+    )]
     HeaderName,
     /// See [`Slot::may_fill`].
-    #[error("the header '{0}' steers the connection, the message or the session and is never filled with a credential; name the header in which the tool expects its key")]
+    #[error(
+        "the header '{0}' steers the connection, the message or the session and is never filled with a credential; name the header in which the tool expects its key"
+    )]
     HeaderReserved(String),
     /// Control bytes, non-ASCII, too long.
-    #[error("the prefix is longer than 64 bytes, begins with a space, or holds a byte outside printable ASCII; write it as 'Token '")]
+    #[error(
+        "the prefix is longer than 64 bytes, begins with a space, or holds a byte outside printable ASCII; write it as 'Token '"
+    )]
     Prefix,
 }
 
@@ -80,10 +88,9 @@ impl Slot {
         match self {
             Self::Bearer => SlotSpec::Bearer,
             Self::Basic { username } => SlotSpec::Basic { username: username.clone() },
-            Self::Header { name, prefix } => SlotSpec::Header {
-                name: name.clone(),
-                prefix: (!prefix.is_empty()).then(|| prefix.clone()),
-            },
+            Self::Header { name, prefix } => {
+                SlotSpec::Header { name: name.clone(), prefix: (!prefix.is_empty()).then(|| prefix.clone()) }
+            }
         }
     }
 
@@ -175,7 +182,9 @@ mod tests {
 
     #[test]
     fn reserved_headers_are_no_slots_in_any_case() {
-        for name in RESERVED.iter().chain(&["proxy-authorization", "Sec-Fetch-Site", "X-Forwarded-For", "Host", "CONNECTION"]) {
+        for name in
+            RESERVED.iter().chain(&["proxy-authorization", "Sec-Fetch-Site", "X-Forwarded-For", "Host", "CONNECTION"])
+        {
             let spec = SlotSpec::Header { name: (*name).to_owned(), prefix: None };
             assert!(matches!(spec.check(), Err(BadSlot::HeaderReserved(_))), "{name}");
         }
@@ -188,7 +197,11 @@ mod tests {
     #[test]
     fn nothing_that_ends_a_header_gets_into_one() {
         for username in ["", "a:b", "a\r\nb", "é", &"a".repeat(129)] {
-            assert_eq!(SlotSpec::Basic { username: username.to_owned() }.check(), Err(BadSlot::Username), "{username:?}");
+            assert_eq!(
+                SlotSpec::Basic { username: username.to_owned() }.check(),
+                Err(BadSlot::Username),
+                "{username:?}"
+            );
         }
         for prefix in [" a", "a\r\n", "a\0", "é", &"a".repeat(65)] {
             let spec = SlotSpec::Header { name: "x-key".to_owned(), prefix: Some(prefix.to_owned()) };
@@ -198,7 +211,8 @@ mod tests {
 
     #[test]
     fn bearer_basic_and_an_authorization_header_fill_the_same_header() {
-        let header = SlotSpec::Header { name: "Authorization".to_owned(), prefix: Some("Token ".to_owned()) }.check().unwrap();
+        let header =
+            SlotSpec::Header { name: "Authorization".to_owned(), prefix: Some("Token ".to_owned()) }.check().unwrap();
         let basic = SlotSpec::Basic { username: "x".to_owned() }.check().unwrap();
         assert_eq!([Slot::Bearer.header(), basic.header(), header.header()], ["authorization"; 3]);
         assert_eq!(header.spec().check(), Ok(header));
@@ -206,11 +220,21 @@ mod tests {
 
     #[test]
     fn slots_read_back_from_json_and_unknown_fields_are_refused() {
-        for good in [r#""bearer""#, r#"{"basic":{"username":"x"}}"#, r#"{"header":{"name":"x-key"}}"#, r#"{"header":{"name":"x-key","prefix":"Token "}}"#] {
+        for good in [
+            r#""bearer""#,
+            r#"{"basic":{"username":"x"}}"#,
+            r#"{"header":{"name":"x-key"}}"#,
+            r#"{"header":{"name":"x-key","prefix":"Token "}}"#,
+        ] {
             let spec: SlotSpec = serde_json::from_str(good).unwrap();
             assert_eq!(serde_json::to_string(&spec).unwrap(), good);
         }
-        for bad in [r#""cookie""#, r#"{"basic":{}}"#, r#"{"basic":{"username":"x","password":"y"}}"#, r#"{"header":{"name":"x","value":"y"}}"#] {
+        for bad in [
+            r#""cookie""#,
+            r#"{"basic":{}}"#,
+            r#"{"basic":{"username":"x","password":"y"}}"#,
+            r#"{"header":{"name":"x","value":"y"}}"#,
+        ] {
             assert!(serde_json::from_str::<SlotSpec>(bad).is_err(), "{bad}");
         }
     }

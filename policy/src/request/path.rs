@@ -68,7 +68,8 @@ fn unescape(digits: Option<&[u8]>) -> Option<u8> {
 
 /// RFC 3986 `pchar` without `%`, and without `;`, at which some servers cut a segment short.
 fn stands_plain(byte: u8) -> bool {
-    unreserved(byte) || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
+    unreserved(byte)
+        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
 }
 
 /// Whether an escape of this byte hides something: a byte that may stand plain has two spellings, and the others
