@@ -1,6 +1,7 @@
 //! What is settled before work begins: the typed settings of the issuer and the helper, where their files are, how a
 //! process is hardened, started, watched and stopped, and why a start fails. Knows nothing of what the two parts do.
 
+mod crash;
 mod fault;
 mod file;
 mod health;
@@ -15,6 +16,7 @@ mod settings;
 mod start_error;
 pub mod telemetry;
 
+pub use crash::crash_point;
 pub use fault::{ConfigFault, ConfigFaults, Problem};
 pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret, read_text};
 pub use health::{Health, Readiness};

@@ -2,7 +2,6 @@
 //! in, sent, the answer scrubbed, the outcome recorded. Every way in calls [`Broker::call`] and nothing else; what
 //! carries the bytes is passed in as a [`Forward`].
 
-mod crash;
 mod egress;
 mod ledger;
 mod open_calls;
@@ -23,7 +22,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crash::crash_point;
+pub(crate) use avouch_config::crash_point;
 pub use egress::{Resolve, Resolving, SystemResolver};
 use ledger::Cause;
 pub(crate) use ledger::{End, Progress};

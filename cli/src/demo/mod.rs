@@ -1,2 +1,2 @@
 //! `demo`.
-pub(crate) mod canary;
+pub mod canary;

@@ -3,7 +3,7 @@
 
 /// Ends the process if `AVOUCH_CRASH_AT` names this point.
 #[cfg(debug_assertions)]
-pub(crate) fn crash_point(name: &str) {
+pub fn crash_point(name: &str) {
     use std::sync::OnceLock;
     static AT: OnceLock<Option<String>> = OnceLock::new();
     let at = AT.get_or_init(|| std::env::var("AVOUCH_CRASH_AT").ok());
@@ -14,4 +14,4 @@ pub(crate) fn crash_point(name: &str) {
 
 /// Nothing, in a release.
 #[cfg(not(debug_assertions))]
-pub(crate) fn crash_point(_name: &str) {}
+pub fn crash_point(_name: &str) {}
