@@ -1,0 +1,40 @@
+//! Measures what the design gives numbers for, each beside its limit in the same run, one JSON line each.
+//! `tests/bench` builds everything with `--release` and runs this.
+
+mod identity;
+mod load;
+mod peers;
+mod proxy;
+
+use std::io;
+use std::time::Duration;
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => {
+            identity::measure().await?;
+            proxy::measure().await
+        }
+        ["identity"] => identity::measure().await,
+        ["proxy"] => proxy::measure().await,
+        // The three below are processes that the bench starts itself.
+        ["peers"] => proxy::serve_peers().await,
+        ["fetch", count] => identity::fetch(count.parse().map_err(io::Error::other)?).await,
+        ["load", url, connections, seconds] => {
+            let connections = connections.parse().map_err(io::Error::other)?;
+            let span = Duration::from_secs_f64(seconds.parse().map_err(io::Error::other)?);
+            let seen = load::run(url, connections, span).await?;
+            println!("{}", serde_json::to_string(&seen)?);
+            Ok(())
+        }
+        _ => Err(io::Error::other("usage: avouch-bench [identity|proxy]")),
+    }
+}
+
+/// One figure, beside what it is measured against.
+fn report(what: &str, figures: serde_json::Value) {
+    println!("{}", serde_json::json!({ "bench": what, "figures": figures }));
+}
