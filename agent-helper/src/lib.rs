@@ -3,3 +3,4 @@
 pub mod broker;
 pub mod intercept;
 pub mod scrub;
+pub mod spool;

@@ -34,7 +34,7 @@ pub enum Body {
     /// An event of the issuer.
     Event(IssuerEvent),
     /// A helper's record.
-    Record(SpoolRecord),
+    Record(Box<SpoolRecord>),
 }
 
 impl Body {
@@ -135,7 +135,7 @@ impl TryFrom<Fields> for Entry {
     fn try_from(fields: Fields) -> Result<Self, Self::Error> {
         let body = match (fields.event, fields.record) {
             (Some(event), None) => Body::Event(event),
-            (None, Some(record)) if record.v == crate::spool::VERSION => Body::Record(record),
+            (None, Some(record)) if record.v == crate::spool::VERSION => Body::Record(Box::new(record)),
             _ => return Err("an entry holds one event or one record"),
         };
         if fields.v != VERSION {
@@ -149,7 +149,7 @@ impl From<Entry> for Fields {
     fn from(entry: Entry) -> Self {
         let (event, record) = match entry.body {
             Body::Event(event) => (Some(event), None),
-            Body::Record(record) => (None, Some(record)),
+            Body::Record(record) => (None, Some(*record)),
         };
         Self {
             v: VERSION,
@@ -175,7 +175,7 @@ mod tests {
         let record = SpoolRecord::decode(&sealed.bytes).unwrap();
         let node = SpiffeId::parse("spiffe://td/node/join_token/n").unwrap();
         let mut log = Log::new();
-        let entry = log.seal(Body::Record(record), node, Millis(6)).unwrap();
+        let entry = log.seal(Body::Record(Box::new(record)), node, Millis(6)).unwrap();
         // The nested record is its own canonical form inside the entry's.
         let text = String::from_utf8(entry.bytes.clone()).unwrap();
         assert!(text.contains(std::str::from_utf8(&sealed.bytes).unwrap()));
