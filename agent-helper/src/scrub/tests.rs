@@ -220,6 +220,17 @@ fn overlapping_repeated_and_nested_values_are_all_taken_out() {
 }
 
 #[test]
+fn a_form_inside_another_waits_for_the_outer_one() {
+    let inner: &[u8] = b"hunter2-hunter2";
+    let outer = format!("first-half.{}.last-half", STANDARD_NO_PAD.encode(inner));
+    let needles = needles(&[inner, outer.as_bytes()]);
+    for split in 0..outer.len() {
+        let (one, two) = outer.as_bytes().split_at(split);
+        assert_eq!(scrub(&needles, &[one, two]).0, MARKER, "at {split}");
+    }
+}
+
+#[test]
 fn an_endless_overlap_is_not_held_forever() {
     let mut scrubber = Scrubber::new(needles(&[b"aaaaaaaa"]));
     let mut out = Vec::new();
