@@ -204,3 +204,6 @@ fn check_path(path: &str) -> Result<(), BadSpiffeId> {
 
 const SCHEME: &str = "spiffe://";
 const RESERVED: [&str; 4] = ["brokered", "node", "issuer", "avouch"];
+
+#[cfg(test)]
+mod tests;
