@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 /// The shortest value that is looked for, in bytes: a shorter one would be found where it is not meant, and could be
 /// guessed from what is missing. `secret put` refuses such values.
 pub const MIN_NEEDLE: usize = 8;
-/// The longest value, in bytes.
-pub const MAX_NEEDLE: usize = 16 * 1024;
+/// The longest value, in bytes: the base64 of the longest pair that a source's value makes.
+pub const MAX_NEEDLE: usize = 32 * 1024;
 /// The most values of one request.
 pub const MAX_NEEDLES: usize = 16;
 
@@ -25,7 +25,7 @@ pub enum BadNeedle {
     #[error("the value is shorter than 8 bytes and could not be told from other text")]
     TooShort,
     /// Above [`MAX_NEEDLE`].
-    #[error("the value is longer than 16384 bytes")]
+    #[error("the value is longer than 32768 bytes")]
     TooLong,
     /// Above [`MAX_NEEDLES`].
     #[error("more than 16 values are sent with one request")]
