@@ -1,6 +1,7 @@
 //! Cases A13 and A14: a target has one reading, or none.
 
 use super::*;
+use proptest::prelude::*;
 
 fn absolute(target: &str) -> Result<CanonicalRequest, BadRequest> {
     CanonicalRequest::from_absolute_form(b"GET", target.as_bytes(), Body::None)
@@ -183,4 +184,34 @@ fn one_over_each_limit_is_refused() {
     let path = "/a".repeat(MAX_SEGMENTS);
     assert!(origin_form(path.as_bytes()).is_ok());
     assert_eq!(origin_form(format!("{path}/a").as_bytes()), Err(BadRequest::Segments));
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_panic_and_what_is_accepted_is_kept(
+        target in prop::collection::vec(prop::sample::select(&b"/.%2eEfFaAcC03?&=;:@#[]\\\x00\xc0 -xX~"[..]), 0..24),
+        method in prop::collection::vec(any::<u8>(), 0..5),
+    ) {
+        let target = [b"/", &target[..]].concat();
+        let whole = [b"http://a.test", &target[..]].concat();
+        let absolute = CanonicalRequest::from_absolute_form(b"GET", &whole, Body::None);
+        for request in [origin_form(&target), absolute].into_iter().flatten() {
+            prop_assert_eq!(request.target().as_bytes(), &target[..]);
+            let path = request.path();
+            prop_assert!(!path.contains("//") && !path.contains(['\\', ';', '#', '?']));
+            prop_assert!(path.split('/').all(|segment| segment != "." && segment != ".."));
+            let pairs: Vec<_> = request.query().map(|pair| (pair.key, pair.value)).collect();
+            let query = pairs.iter().map(|(key, value)| match value {
+                Some(value) => format!("{key}={value}"),
+                None => (*key).to_owned(),
+            });
+            let query = query.collect::<Vec<_>>().join("&");
+            let again = if pairs.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+            prop_assert_eq!(again, request.target());
+        }
+        let _ = CanonicalRequest::from_absolute_form(&method, &target[1..], Body::None);
+        let _ = Origin::from_connect(&target[1..]);
+    }
 }
