@@ -1,20 +1,17 @@
 //! Audit spools of helpers, as far as the issuer has taken them in.
 
-use avouch_words::{Digest, Millis, Name};
+use avouch_audit::spool::Chain;
+use avouch_words::{Millis, Name};
 
 /// How far one helper's spool is in the issuer's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spool {
-    /// Random, made with the spool.
-    pub id: [u8; 16],
     /// The node it is of.
     pub node: Name,
-    /// All records below this sequence number are in the log.
-    pub next: u64,
-    /// Hash of the newest of them; none before the first.
-    pub head: Option<Digest>,
+    /// How far it is: all records below its next number are in the log.
+    pub chain: Chain,
     /// When the issuer first heard of it.
     pub opened: Millis,
-    /// When the helper closed it, if it did.
+    /// When it came to its end, or was given up.
     pub closed: Option<Millis>,
 }

@@ -1,1 +1,30 @@
-//! x
+//! SQL and nothing else: what the issuer keeps, in one SQLite database that one issuer process holds. Reading goes
+//! through a [`Read`], a consistent snapshot; writing through a [`Tx`], which refuses to commit a change that was not
+//! recorded in the log in the same transaction (invariant 7). No rule is decided here, and no secret value is kept.
+
+mod agents;
+mod authorities;
+mod cells;
+mod credentials;
+mod error;
+mod grants;
+mod instances;
+mod locks;
+mod log;
+mod meta;
+mod nodes;
+mod open;
+mod spools;
+mod svids;
+mod tokens;
+mod tx;
+
+pub use error::{OpenError, StoreError};
+pub use log::{LogEntry, StoredCheckpoint};
+pub use meta::Meta;
+pub use open::Store;
+pub use svids::{IssuedSvid, SvidId};
+pub use tx::{Read, Tx};
+
+/// The most rows one call lists.
+pub const MAX_PAGE: u32 = 10_000;

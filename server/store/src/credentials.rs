@@ -1,0 +1,57 @@
+//! Credentials: names and bindings, never values.
+
+use crate::cells::Cells;
+use crate::error::StoreError;
+use crate::tx::{Read, Tx};
+use crate::MAX_PAGE;
+use avouch_core::Credential;
+use avouch_policy::Binding;
+use avouch_words::Name;
+use sqlx::sqlite::SqliteRow;
+
+impl Read {
+    /// The credential of this name.
+    pub async fn credential(&mut self, name: &Name) -> Result<Option<Credential>, StoreError> {
+        let row =
+            sqlx::query("SELECT * FROM credentials WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        row.as_ref().map(credential).transpose()
+    }
+
+    /// A page of credentials by name: those after `after`, at most [`MAX_PAGE`].
+    pub async fn credentials(&mut self, after: Option<&Name>) -> Result<Vec<Credential>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM credentials WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after.map_or("", Name::as_str))
+            .bind(MAX_PAGE)
+            .fetch_all(self.sql())
+            .await?;
+        rows.iter().map(credential).collect()
+    }
+}
+
+impl Tx {
+    /// Makes the credential, or replaces its source and binding. Its making stays when it was.
+    pub async fn put_credential(&mut self, credential: &Credential) -> Result<(), StoreError> {
+        self.change_state().await?;
+        sqlx::query(
+            "INSERT INTO credentials (name, source, binding, created_ms) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO UPDATE SET source = excluded.source, binding = excluded.binding",
+        )
+        .bind(credential.name.as_str())
+        .bind(credential.source.as_str())
+        .bind(credential.binding.canonical_json())
+        .bind(credential.created.0)
+        .execute(self.sql())
+        .await?;
+        Ok(())
+    }
+}
+
+fn credential(row: &SqliteRow) -> Result<Credential, StoreError> {
+    let cells = Cells::of(row, "credentials");
+    Ok(Credential {
+        name: cells.name("name")?,
+        source: cells.name("source")?,
+        binding: Binding::parse(cells.raw("binding")?).map_err(|_| cells.damaged("binding"))?,
+        created: cells.millis("created_ms")?,
+    })
+}

@@ -1,0 +1,97 @@
+//! Instances that nodes reported.
+
+use crate::cells::Cells;
+use crate::error::StoreError;
+use crate::tx::{Read, Tx};
+use avouch_core::Instance;
+use avouch_words::{Millis, Name, Ulid};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
+use std::collections::BTreeMap;
+
+impl Read {
+    /// Those of these instances that are known.
+    pub async fn instances(&mut self, ids: &[Ulid]) -> Result<BTreeMap<Ulid, Instance>, StoreError> {
+        let mut found = BTreeMap::new();
+        for ids in ids.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM instances WHERE id IN (");
+            let mut list = query.separated(", ");
+            for id in ids {
+                list.push_bind(id.to_string());
+            }
+            query.push(")");
+            for row in query.build().fetch_all(self.sql()).await? {
+                let instance = instance(&row)?;
+                found.insert(instance.id, instance);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Tx {
+    /// Makes instances known that something is signed for. One that is known already has to be the same agent's on
+    /// the same node, and live; else nothing of the transaction may stay.
+    pub async fn put_instances(&mut self, instances: &[Instance]) -> Result<(), StoreError> {
+        for instances in instances.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO instances (id, agent, node, started_ms) ");
+            query.push_values(instances, |mut row, instance| {
+                row.push_bind(instance.id.to_string());
+                row.push_bind(instance.agent.as_str());
+                row.push_bind(instance.node.as_str());
+                row.push_bind(instance.started.0);
+            });
+            query.push(" ON CONFLICT (id) DO NOTHING");
+            query
+                .build()
+                .execute(self.sql())
+                .await
+                .map_err(|error| StoreError::insert(error, "instance", "agent or node"))?;
+        }
+        let ids: Vec<Ulid> = instances.iter().map(|instance| instance.id).collect();
+        let known = self.instances(&ids).await?;
+        let stands = |instance: &Instance| {
+            known.get(&instance.id).is_some_and(|known| {
+                known.agent == instance.agent && known.node == instance.node && known.ended.is_none()
+            })
+        };
+        if instances.iter().all(stands) { Ok(()) } else { Err(StoreError::NotFound("live instance")) }
+    }
+
+    /// Ends an instance of this node. Whether it was live.
+    pub async fn end_instance(&mut self, id: Ulid, node: &Name, now: Millis) -> Result<bool, StoreError> {
+        self.change();
+        let ended = sqlx::query("UPDATE instances SET ended_ms = $1 WHERE id = $2 AND node = $3 AND ended_ms IS NULL")
+            .bind(now.0)
+            .bind(id.to_string())
+            .bind(node.as_str())
+            .execute(self.sql())
+            .await?;
+        Ok(ended.rows_affected() == 1)
+    }
+
+    /// Ends all live instances of a node that went or joined anew. How many there were.
+    pub async fn end_instances_of(&mut self, node: &Name, now: Millis) -> Result<u64, StoreError> {
+        self.change();
+        let ended = sqlx::query("UPDATE instances SET ended_ms = $1 WHERE node = $2 AND ended_ms IS NULL")
+            .bind(now.0)
+            .bind(node.as_str())
+            .execute(self.sql())
+            .await?;
+        Ok(ended.rows_affected())
+    }
+}
+
+fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
+    let cells = Cells::of(row, "instances");
+    Ok(Instance {
+        id: cells.ulid("id")?,
+        agent: cells.name("agent")?,
+        node: cells.name("node")?,
+        started: cells.millis("started_ms")?,
+        ended: cells.some_millis("ended_ms")?,
+    })
+}
+
+/// Rows of one statement.
+const CHUNK: usize = 500;
