@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_policy::{
-    Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide,
+    Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, Reason, RefusalCode, Verdict, decide,
 };
 use avouch_sources::Source;
 use avouch_words::{Clock, Name, Ulid};
@@ -233,12 +233,23 @@ impl Broker {
         self.close(tunnel.decision, caller, end, &tunnel.progress, tunnel.began)
     }
 
-    /// Enters a tunnel that is intercepted; cut when the agent is locked or the session ends. Nothing is recorded:
-    /// each request in it is.
-    pub(crate) fn enter_intercepted(&self, caller: &Caller, ended: &CancellationToken) -> Entry {
+    /// Enters a tunnel to a bound host, which is intercepted; cut when the agent is locked or the session ends. An
+    /// agent that may do nothing at all is refused here; all else is decided on each request in the tunnel.
+    pub(crate) fn enter_intercepted(
+        &self,
+        caller: &Caller,
+        ended: &CancellationToken,
+        request: CanonicalRequest,
+    ) -> Result<Entry, Refusal> {
+        let (state, now) = (Arc::clone(&self.policy.state.borrow()), self.clock.now());
         let entry = self.open.enter(caller, Subject::Intercepted, ended);
-        self.open.judge_one(&entry, &self.policy.state.borrow(), self.clock.now());
-        entry
+        self.open.judge_one(&entry, &self.policy.state.borrow(), now);
+        match decide(&state, caller, request.clone(), now, self.decision()) {
+            Verdict::Deny(denial) if is_of_the_agent(denial.reason()) => {
+                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&request)))
+            }
+            Verdict::Deny(_) | Verdict::Allow(_) | Verdict::Unbound(_) => Ok(entry),
+        }
     }
 
     /// Whether any credential of the trust domain binds this host and port.
@@ -367,6 +378,14 @@ impl Broker {
         // Without randomness two decisions of one millisecond could share an id: it names a record and opens nothing.
         let _ = self.random.fill(&mut random);
         Ulid::new(self.clock.now(), random)
+    }
+}
+
+/// Whether the agent may do nothing at all, whatever it asks for.
+fn is_of_the_agent(reason: &Reason) -> bool {
+    match reason {
+        Reason::Locked { .. } | Reason::UnknownAgent | Reason::NotActive { .. } => true,
+        Reason::NotGranted { .. } | Reason::AmbiguousSlot { .. } | Reason::AmbiguousRoute { .. } => false,
     }
 }
 

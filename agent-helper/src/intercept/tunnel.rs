@@ -22,18 +22,28 @@ const OPENED: &[u8] = b"HTTP/1.1 200 \r\n\r\n";
 /// The method under which a tunnel is decided on and recorded: there is no request in it that could be seen.
 const METHOD: &[u8] = b"TUNNEL";
 
-/// Runs the tunnel that a CONNECT asked for.
+/// Runs the tunnel that a CONNECT asked for, or tells why not.
 pub(super) async fn run(proxy: &Proxy, serving: &Serving, io: Io, origin: Origin) {
-    if proxy.broker.is_bound(&origin) {
-        let entry = proxy.broker.enter_intercepted(&serving.caller, &serving.ended);
-        tokio::select! {
-            biased;
-            () = entry.cut().cancelled() => {}
-            () = intercept(proxy, serving, io, origin) => {}
+    let caller = &serving.caller;
+    let request = CanonicalRequest::from_origin_form(origin.clone(), METHOD, b"/", Declared::Streamed);
+    let refused = match request {
+        Err(_) => Some((io, proxy.broker.refuse(caller, RefusalCode::BadRequest))),
+        Ok(request) if proxy.broker.is_bound(&origin) => {
+            match proxy.broker.enter_intercepted(caller, &serving.ended, request) {
+                Err(refusal) => Some((io, refusal)),
+                Ok(entry) => {
+                    tokio::select! {
+                        biased;
+                        () = entry.cut().cancelled() => {}
+                        () = intercept(proxy, serving, io, origin) => {}
+                    }
+                    None
+                }
+            }
         }
-        return;
-    }
-    if let Err((io, refusal)) = pass(proxy, serving, io, &origin).await {
+        Ok(request) => pass(proxy, serving, io, request).await.err(),
+    };
+    if let Some((io, refusal)) = refused {
         let (input, output) = io.halves();
         let mut client = Client { input, output, out: Vec::new() };
         connection::answer(&mut client, refusal, false, true).await;
@@ -72,12 +82,13 @@ async fn handshake(serving: &Serving, stream: TcpStream, origin: &Origin) -> Opt
 }
 
 /// Lets bytes pass to what nothing binds, if that is the setting. The connection comes back with a refusal.
-async fn pass(proxy: &Proxy, serving: &Serving, mut io: Io, origin: &Origin) -> Result<(), (Io, Refusal)> {
+async fn pass(
+    proxy: &Proxy,
+    serving: &Serving,
+    mut io: Io,
+    request: CanonicalRequest,
+) -> Result<(), (Io, Refusal)> {
     let caller = &serving.caller;
-    let request = match CanonicalRequest::from_origin_form(origin.clone(), METHOD, b"/", Declared::Streamed) {
-        Ok(request) => request,
-        Err(_) => return Err((io, proxy.broker.refuse(caller, RefusalCode::BadRequest))),
-    };
     let tunnel = match proxy.broker.open_tunnel(caller, &serving.ended, request).await {
         Ok(tunnel) => tunnel,
         Err(refusal) => return Err((io, refusal)),
