@@ -11,6 +11,8 @@ use avouch_audit::record::{Caller, HelperEvent, Mode, Outcome, Request, Use};
 use avouch_policy::{CanonicalRequest, Denial, Fill, Passage, Permit, Reason, RefusalCode};
 use avouch_words::{Name, Ulid};
 
+use crate::spool::Spool;
+
 /// A record on its way to the disk.
 pub type Recording<'a> = Pin<Box<dyn Future<Output = Result<(), NotRecorded>> + Send + 'a>>;
 
@@ -25,6 +27,24 @@ pub trait Ledger: Send + Sync {
     fn durable(&self, event: HelperEvent) -> Recording<'_>;
     /// Writes a record behind those before it, without waiting for the disk.
     fn behind(&self, event: HelperEvent);
+}
+
+impl Ledger for Spool {
+    fn durable(&self, event: HelperEvent) -> Recording<'_> {
+        Box::pin(async move {
+            self.append(event).await.map(drop).map_err(|fault| {
+                tracing::error!(%fault, "broker.ledger.durable");
+                NotRecorded
+            })
+        })
+    }
+
+    fn behind(&self, event: HelperEvent) {
+        // An outcome that is lost here is written as unknown by the next start.
+        if let Err(fault) = self.append_later(event) {
+            tracing::error!(%fault, "broker.ledger.behind");
+        }
+    }
 }
 
 /// How a call ended.

@@ -201,3 +201,34 @@ async fn answers_pass_in_every_framing() {
     let old = once(&agents, get(&tool, "/ok/x").replace("HTTP/1.1", "HTTP/1.0")).await;
     assert_eq!((old.status, old.body.as_str()), (200, "abc"));
 }
+
+#[tokio::test]
+async fn with_the_real_spool_each_request_the_tool_saw_has_a_durable_intent() {
+    let dir = tempfile::tempdir().unwrap();
+    let random = ring::rand::SystemRandom::new();
+    let spool = crate::spool::Spool::open(&dir.path().join("spool"), Arc::new(SystemClock), &random).unwrap();
+    let seen = spool.clone();
+    let durable = move || {
+        let seen = seen.clone();
+        async move {
+            let records = seen.unshipped(0, 1 << 20).await.unwrap();
+            records.iter().filter(|record| String::from_utf8_lossy(record).contains(r#""code":"broker.intent""#)).count()
+        }
+    };
+    let tool = Tool::plain(|_| ok("")).await;
+    let world = World::recording(&[], Unbound::Deny, Arc::default(), Arc::new(spool.clone()));
+    world.bind_plain(&tool);
+    let mut conn = connect(world.session("researcher").address).await;
+    for sent in 1..=5 {
+        assert_eq!(conn.call(get(&tool, "/ok/x")).await.status, 200);
+        assert_eq!((tool.count(), durable().await), (sent, sent));
+    }
+    assert_eq!(conn.call(get(&tool, "/no/x")).await.code(), "denied");
+    world.open(0).await;
+    spool.close().await;
+    let text = std::fs::read_dir(dir.path().join("spool")).unwrap().flatten();
+    let text: String = text.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect();
+    let recorded = |code: &str| text.matches(&format!(r#""code":"{code}""#)).count();
+    assert_eq!((recorded("broker.intent"), recorded("broker.outcome"), recorded("broker.denied")), (5, 5, 1));
+    assert!(!shows_secret(&text));
+}

@@ -245,11 +245,17 @@ struct Agents {
 impl World {
     /// With these names known to its resolver, and unbound targets denied or not.
     fn new(names: &[(&str, &[&str])], unbound: Unbound) -> Self {
+        let memory = Arc::new(Memory::default());
+        Self::recording(names, unbound, memory.clone(), memory)
+    }
+
+    /// With another ledger than the one that the test reads.
+    fn recording(names: &[(&str, &[&str])], unbound: Unbound, memory: Arc<Memory>, ledger: Arc<dyn Ledger>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (state, receiver) = watch::channel(Arc::new(PolicyState::default()));
         let path = |rest: &str| dir.path().join(rest);
         let store = SealedStore::open(name("sealed"), &path("state/sealed"), &path("key"), &path("state")).unwrap();
-        let (store, ledger) = (Arc::new(store), Arc::new(Memory::default()));
+        let store = Arc::new(store);
         let fresh = Arc::new(Age(AtomicBool::new(true)));
         let names = names
             .iter()
@@ -257,7 +263,7 @@ impl World {
             .collect();
         let broker = Broker::start(Parts {
             policy: PolicyHandle { state: receiver, fresh: fresh.clone() },
-            ledger: ledger.clone(),
+            ledger,
             sources: vec![store.clone()],
             resolver: Arc::new(Names(names)),
             clock: Arc::new(SystemClock),
@@ -265,7 +271,7 @@ impl World {
         });
         let roots = SystemRoots { store: Arc::new(rustls::RootCertStore::empty()), pem: String::new() };
         let proxy = Arc::new(Proxy::new(Arc::clone(&broker), &roots).unwrap());
-        let world = Self { state, parts: Mutex::default(), ledger, broker, proxy, store, fresh, _dir: dir };
+        let world = Self { state, parts: Mutex::default(), ledger: memory, broker, proxy, store, fresh, _dir: dir };
         for agent in ["researcher", "intruder"] {
             world.parts.lock().unwrap().agents.push(Agent { name: name(agent), state: AgentState::Active });
         }
