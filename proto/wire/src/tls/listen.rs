@@ -54,14 +54,27 @@ pub struct TlsStream {
 /// Accepts TLS connections for `serve_with_incoming`. Connections in handshake or without a client certificate have a
 /// small cap of their own and end after a minute, so that they cannot take the places of nodes.
 pub fn incoming(listener: TcpListener, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream>> {
+    incoming_within(listener, tls, LIMITS)
+}
+
+pub(super) fn incoming_within(
+    listener: TcpListener,
+    tls: ServerTls,
+    limits: Limits,
+) -> impl Stream<Item = io::Result<TlsStream>> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(accept_all(listener, Arc::new(tls), sender));
+    tokio::spawn(accept_all(listener, Arc::new(tls), limits, sender));
     ReceiverStream::new(receiver)
 }
 
-async fn accept_all(listener: TcpListener, tls: Arc<ServerTls>, ready: mpsc::Sender<io::Result<TlsStream>>) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let anonymous = Arc::new(Semaphore::new(MAX_ANONYMOUS));
+async fn accept_all(
+    listener: TcpListener,
+    tls: Arc<ServerTls>,
+    limits: Limits,
+    ready: mpsc::Sender<io::Result<TlsStream>>,
+) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let anonymous = Arc::new(Semaphore::new(limits.anonymous));
     loop {
         let (stream, address) = tokio::select! {
             () = ready.closed() => return,
@@ -81,7 +94,7 @@ async fn accept_all(listener: TcpListener, tls: Arc<ServerTls>, ready: mpsc::Sen
         };
         let (tls, ready) = (Arc::clone(&tls), ready.clone());
         tokio::spawn(async move {
-            match handshake(stream, address, &tls, anonymous, slot).await {
+            match handshake(stream, address, &tls, limits, anonymous, slot).await {
                 // Fails only when the server has stopped.
                 Ok(stream) => drop(ready.send(Ok(stream)).await),
                 Err(error) => tracing::info!(%address, %error, "a TLS handshake failed"),
@@ -94,17 +107,18 @@ async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
     tls: &ServerTls,
+    limits: Limits,
     anonymous: OwnedSemaphorePermit,
     slot: OwnedSemaphorePermit,
 ) -> io::Result<TlsStream> {
     stream.set_nodelay(true)?;
-    let io = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.acceptor().accept(stream))
+    let io = tokio::time::timeout(limits.handshake, tls.acceptor().accept(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let svid = tls.shown(io.get_ref().1.peer_certificates()).map_err(io::Error::other)?.map(Arc::new);
     let known = svid.is_some();
     let peer = TlsPeer { address, svid };
-    let end = (!known).then(|| Box::pin(tokio::time::sleep(ANONYMOUS_LIFE)));
+    let end = (!known).then(|| Box::pin(tokio::time::sleep(limits.anonymous_life)));
     Ok(TlsStream { io, peer, end, _anonymous: (!known).then_some(anonymous), _slot: slot })
 }
 
@@ -153,11 +167,24 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-/// Connections at a time.
-const MAX_CONNECTIONS: usize = 4096;
-/// Of these, connections in handshake or without a client certificate.
-const MAX_ANONYMOUS: usize = 256;
-/// How long a connection without a client certificate may last: enough to enrol.
-const ANONYMOUS_LIFE: Duration = Duration::from_secs(60);
+/// What peers may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Of these, connections in handshake or without a client certificate.
+    pub anonymous: usize,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+    /// How long a connection without a client certificate may last: enough to enrol.
+    pub anonymous_life: Duration,
+}
+
+pub(super) const LIMITS: Limits = Limits {
+    connections: 4096,
+    anonymous: 256,
+    handshake: HANDSHAKE_DEADLINE,
+    anonymous_life: Duration::from_secs(60),
+};
 /// How long to wait after a failed accept, so that a full descriptor table does not spin.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);

@@ -25,8 +25,8 @@ pub struct Attested {
 }
 
 impl Attested {
-    pub(super) fn new(io: UnixStream, peer: Peer, slot: Slot) -> Self {
-        let first_byte = Some(Box::pin(tokio::time::sleep(FIRST_BYTE_DEADLINE)));
+    pub(super) fn new(io: UnixStream, peer: Peer, slot: Slot, first_byte: Duration) -> Self {
+        let first_byte = Some(Box::pin(tokio::time::sleep(first_byte)));
         Self { io, peer, control: nix::cmsg_space!(UnixCredentials), first_byte, _slot: slot }
     }
 

@@ -1,6 +1,6 @@
 //! Sockets that only their owner can have made, and an accept loop that nobody can fill or stop.
 
-use super::attested::Attested;
+use super::attested::{Attested, FIRST_BYTE_DEADLINE};
 use super::peer::Peer;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::collections::HashMap;
@@ -104,13 +104,17 @@ impl Listener {
 
     /// All connections, for `serve_with_incoming`.
     pub fn incoming(self) -> impl Stream<Item = io::Result<Attested>> {
+        self.incoming_within(FIRST_BYTE_DEADLINE)
+    }
+
+    pub(super) fn incoming_within(self, first_byte: Duration) -> impl Stream<Item = io::Result<Attested>> {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     () = sender.closed() => return,
                     Accepted { stream, peer, slot } = self.accept() => {
-                        if sender.send(Ok(Attested::new(stream, peer, slot))).await.is_err() {
+                        if sender.send(Ok(Attested::new(stream, peer, slot, first_byte))).await.is_err() {
                             return;
                         }
                     }
@@ -211,8 +215,30 @@ fn owner(pid: Option<i32>) -> String {
 
 const BACKLOG: u32 = 1024;
 /// Connections at a time on one socket.
-pub(super) const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 /// Of these, connections of one user (U15).
-pub(super) const MAX_CONNECTIONS_OF_UID: usize = 512;
+const MAX_CONNECTIONS_OF_UID: usize = 512;
 /// How long to wait after a failed accept, so that a full descriptor table does not spin.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// U15: one user's connections leave room for others.
+    #[test]
+    fn one_user_cannot_take_all_connections() {
+        let slots = Slots::default();
+        let mut flood: Vec<_> = (0..MAX_CONNECTIONS_OF_UID).map(|_| slots.take(1000).unwrap()).collect();
+        assert!(slots.take(1000).is_none());
+        let other = slots.take(1001).unwrap();
+        flood.pop();
+        assert!(slots.take(1000).is_some());
+        drop((flood, other));
+        assert_eq!(slots.0.lock().unwrap().total, 0);
+        assert!(slots.0.lock().unwrap().of_uid.is_empty());
+        let all: Vec<_> = (0..MAX_CONNECTIONS).map(|at| slots.take(at as u32).unwrap()).collect();
+        assert!(slots.take(99_999).is_none());
+        drop(all);
+    }
+}

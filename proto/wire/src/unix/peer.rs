@@ -150,3 +150,35 @@ fn missing(error: io::Error) -> Unattested {
 
 /// How often a process is looked at that cannot be watched.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us() -> Peer {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        Peer::of(&one).unwrap()
+    }
+
+    /// U02, U05.
+    #[test]
+    fn a_later_process_of_the_same_pid_or_another_user_is_not_the_peer() {
+        let us = us();
+        us.recheck().unwrap();
+        let later = Peer { start_time: us.start_time + 1, ..us.clone() };
+        assert!(matches!(later.recheck(), Err(Unattested::Replaced)));
+        let dropped = Peer { uid: us.uid + 1, ..us.clone() };
+        assert!(matches!(dropped.recheck(), Err(Unattested::UidChanged)));
+    }
+
+    /// The pidfd decides even if all of `/proc` looks the same.
+    #[test]
+    fn an_ended_process_is_not_the_peer_whatever_its_pid_says() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        let pidfd = Arc::new(pidfd_open(pid, PidfdFlags::empty()).unwrap());
+        child.wait().unwrap();
+        let mixed = Peer { pidfd, ..us() };
+        assert!(matches!(mixed.recheck(), Err(Unattested::Exited)));
+    }
+}

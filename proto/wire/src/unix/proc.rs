@@ -73,3 +73,23 @@ fn read_bounded(path: &str) -> io::Result<Vec<u8>> {
 
 /// More than any of these files holds.
 const MAX_PROC_FILE: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// U09: a command name that looks like the end of itself.
+    #[test]
+    fn the_command_name_does_not_break_the_reading() {
+        let rest = "S 7 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        for name in ["sleep", "a) S 1 (", ") Z 0", "a b c", ")))", "\n", "\u{e9}"] {
+            let stat = Stat::parse(format!("12 ({name}) {rest}").as_bytes()).unwrap();
+            assert_eq!(stat, Stat { state: b'S', parent: 7, start_time: 4242 }, "{name}");
+        }
+        let not_utf8 = [b"12 (\xff\xfe) ".as_slice(), rest.as_bytes()].concat();
+        assert_eq!(Stat::parse(&not_utf8).unwrap().start_time, 4242);
+        for bad in ["", "12 (x", "12 (x)", "12 (x) S", "12 (x) S 7 1 1", "12 (x) SS 7", "12 (x) S seven"] {
+            assert_eq!(Stat::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}
