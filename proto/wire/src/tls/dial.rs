@@ -2,7 +2,7 @@
 
 use super::HANDSHAKE_DEADLINE;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig, OtherError};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,20 @@ use tonic::transport::{Channel, Endpoint};
 /// Why no channel could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The server cannot be reached, did not answer in time, or is not whom the configuration expects.
+    /// The server cannot be reached, did not answer in time, or refused us: try later.
     #[error("cannot connect to {address}: {reason}")]
-    Connect {
+    Unreachable {
         /// Where to.
         address: String,
-        /// What failed, down to the refusing rule.
+        /// What failed.
+        reason: String,
+    },
+    /// The server is not whom the configuration expects. Nothing was sent to it.
+    #[error("{address} is refused: {reason}")]
+    NotExpected {
+        /// Where to.
+        address: String,
+        /// The rule that refused it.
         reason: String,
     },
 }
@@ -39,7 +47,7 @@ pub async fn dial(address: &str, config: Arc<ClientConfig>) -> Result<Channel, D
         .keep_alive_while_idle(true)
         .connect_with_connector(service)
         .await
-        .map_err(|error| DialError::Connect { address: address.to_owned(), reason: root_cause(&error) })
+        .map_err(|error| failure(address.to_owned(), &error))
 }
 
 async fn connect(address: &str, connector: &TlsConnector) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
@@ -53,12 +61,26 @@ async fn connect(address: &str, connector: &TlsConnector) -> io::Result<tokio_ru
     tokio::time::timeout(HANDSHAKE_DEADLINE, dialled).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+/// Finds what lies at the bottom of tonic's error.
+fn failure(address: String, error: &(dyn std::error::Error + 'static)) -> DialError {
     let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+    loop {
+        // An io::Error has what it wraps not as its source but inside.
+        let wrapped = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match wrapped.and_then(|inner| inner.downcast_ref()) {
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) => {
+                return DialError::NotExpected { address, reason: reason.to_string() };
+            }
+            Some(rustls::Error::InvalidCertificate(reason)) => {
+                return DialError::NotExpected { address, reason: reason.to_string() };
+            }
+            _ => {}
+        }
+        match deepest.source() {
+            Some(source) => deepest = source,
+            None => return DialError::Unreachable { address, reason: deepest.to_string() },
+        }
     }
-    deepest.to_string()
 }
 
 /// The authority of the requests; the connector knows the place.
