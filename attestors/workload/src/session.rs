@@ -40,8 +40,8 @@ impl<S: Sessions> WorkloadAttestor for Session<S> {
         if !(subject.is_same)() {
             return Err(Refused::Gone);
         }
-        let facts = membership
-            .map(|found| [format!("session:agent:{}", found.agent), format!("session:id:{}", found.session)]);
+        let facts =
+            membership.map(|found| [format!("session:agent:{}", found.agent), format!("session:id:{}", found.session)]);
         Ok(facts.iter().flatten().filter_map(|fact| Selector::parse(fact).ok()).collect())
     }
 }

@@ -159,7 +159,9 @@ struct Time(Arc<dyn Clock>);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        u64::try_from(self.0.now().seconds()).ok().map(|seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+        u64::try_from(self.0.now().seconds())
+            .ok()
+            .map(|seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 }
 

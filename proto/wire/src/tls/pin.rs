@@ -65,8 +65,7 @@ impl ServerCertVerifier for PinVerifier {
         if authority.digest() != self.pin {
             return Err(refused(Refused::Pin));
         }
-        let bundle =
-            Bundle { trust_domain: self.trust_domain.clone(), x509: vec![authority.clone()], jwt: Vec::new() };
+        let bundle = Bundle { trust_domain: self.trust_domain.clone(), x509: vec![authority.clone()], jwt: Vec::new() };
         let svid = verify_chain(leaf, between, &Bundles::from(bundle), &*self.clock)?;
         if svid.id() != &self.trust_domain.issuer() {
             return Err(refused(Refused::NotIssuer));

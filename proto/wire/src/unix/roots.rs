@@ -146,7 +146,9 @@ impl Roots {
         }
         let own = cgroup(peer.pid()).map_err(|_| Unreadable::Ancestry(peer.pid()))?.unwrap_or_default();
         peer.recheck().map_err(|_| Unreadable::Ancestry(peer.pid()))?;
-        let inside = |group: &String| own.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let inside = |group: &String| {
+            own.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         Ok(self.0.iter().filter_map(|root| root.cgroup.as_ref()).any(inside))
     }
 }

@@ -119,7 +119,8 @@ async fn a_silent_connection_is_closed() {
     let place = private();
     let path = place.path().join("a.sock");
     let mut incoming = std::pin::pin!(listen(&path, 0o600).unwrap().incoming_within(Duration::from_millis(100)));
-    let (_silent, mut speaking) = (UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap());
+    let (_silent, mut speaking) =
+        (UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap());
     let (mut first, mut second) = (accept(&mut incoming).await, accept(&mut incoming).await);
     speaking.write_all(b"x").await.unwrap();
     assert_eq!(second.read(&mut [0; 8]).await.unwrap(), 1);
@@ -136,7 +137,8 @@ async fn a_directory_that_others_can_write_to_is_refused() {
     let inner = place.path().join("run");
     fs::create_dir(&inner).unwrap();
     let path = inner.join("a.sock");
-    for (mode, safe) in [(0o755, true), (0o700, true), (0o775, false), (0o757, false), (0o777, false), (0o1777, false)] {
+    for (mode, safe) in [(0o755, true), (0o700, true), (0o775, false), (0o757, false), (0o777, false), (0o1777, false)]
+    {
         fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(listen(&path, 0o600).is_ok(), safe, "{mode:o}");
         let _ = fs::remove_file(&path);
@@ -285,8 +287,14 @@ fn a_list_that_cannot_be_trusted_refuses() {
     assert!(Roots::read(&list).is_ok());
     let file = list.join(session().to_string());
     let cases = [
-        "", "{", "[]", "{}", "{\"pid\":1,\"start\":1}", "{\"pid\":0,\"pid_namespace\":1,\"start\":1}",
-        "{\"pid\":1,\"pid_namespace\":1,\"start\":1,\"more\":1}", "{\"pid\":\"1\",\"pid_namespace\":1,\"start\":1}",
+        "",
+        "{",
+        "[]",
+        "{}",
+        "{\"pid\":1,\"start\":1}",
+        "{\"pid\":0,\"pid_namespace\":1,\"start\":1}",
+        "{\"pid\":1,\"pid_namespace\":1,\"start\":1,\"more\":1}",
+        "{\"pid\":\"1\",\"pid_namespace\":1,\"start\":1}",
     ];
     for text in cases {
         fs::write(&file, text).unwrap();

@@ -19,7 +19,10 @@ fn accepted(texts: &[&str]) {
 #[test]
 fn sid_01_the_scheme_is_spiffe_and_an_authority_follows() {
     accepted(&["spiffe://td/a"]);
-    refused(Scheme, &["https://td/a", "spiffe:td/a", "spiffe:/td/a", "td/a", "", "SPIFFE://td/a", " spiffe://td/a", "Spiffe://td"]);
+    refused(
+        Scheme,
+        &["https://td/a", "spiffe:td/a", "spiffe:/td/a", "td/a", "", "SPIFFE://td/a", " spiffe://td/a", "Spiffe://td"],
+    );
 }
 
 #[test]
@@ -35,16 +38,32 @@ fn sid_03_and_04_there_is_no_query_and_no_fragment() {
 
 #[test]
 fn sid_05_and_06_there_is_no_user_and_no_port() {
-    refused(Byte.into(), &["spiffe://u@td/a", "spiffe://u:p@td/a", "spiffe://@td/a", "spiffe://td:8080/a", "spiffe://td:/a"]);
+    refused(
+        Byte.into(),
+        &["spiffe://u@td/a", "spiffe://u:p@td/a", "spiffe://@td/a", "spiffe://td:8080/a", "spiffe://td:/a"],
+    );
 }
 
 #[test]
 fn sid_07_to_09_the_trust_domain_has_few_bytes() {
     accepted(&["spiffe://abcdefghijklmnopqrstuvwxyz0123456789.-_/a"]);
-    refused(Byte.into(), &[
-        "spiffe://Td/a", "spiffe://TD", "spiffe://t$d/a", "spiffe://t~d/a", "spiffe://t+d/a", "spiffe://t\u{e9}st/a",
-        "spiffe://[::1]/a", "spiffe://t d/a", "spiffe://t\0d/a", "spiffe://%74d/a", "spiffe://td%2fa", "spiffe://td\\a",
-    ]);
+    refused(
+        Byte.into(),
+        &[
+            "spiffe://Td/a",
+            "spiffe://TD",
+            "spiffe://t$d/a",
+            "spiffe://t~d/a",
+            "spiffe://t+d/a",
+            "spiffe://t\u{e9}st/a",
+            "spiffe://[::1]/a",
+            "spiffe://t d/a",
+            "spiffe://t\0d/a",
+            "spiffe://%74d/a",
+            "spiffe://td%2fa",
+            "spiffe://td\\a",
+        ],
+    );
     for byte in 0..=255_u8 {
         let allowed = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
         let text = format!("t{}d", char::from(byte));
@@ -54,7 +73,14 @@ fn sid_07_to_09_the_trust_domain_has_few_bytes() {
 
 #[test]
 fn sid_10_names_that_look_like_hosts_mean_nothing() {
-    accepted(&["spiffe://10.0.0.1/a", "spiffe://my_td/a", "spiffe://a..b/a", "spiffe://-x-/a", "spiffe://1/a", "spiffe://./a"]);
+    accepted(&[
+        "spiffe://10.0.0.1/a",
+        "spiffe://my_td/a",
+        "spiffe://a..b/a",
+        "spiffe://-x-/a",
+        "spiffe://1/a",
+        "spiffe://./a",
+    ]);
 }
 
 #[test]
@@ -78,7 +104,10 @@ fn sid_12_and_16_segments_have_few_bytes() {
 #[test]
 fn sid_13_to_15_segments_are_not_empty_and_not_dots() {
     refused(EmptySegment, &["spiffe://td//a", "spiffe://td/a//b", "spiffe://td//", "spiffe://td/a/", "spiffe://td/"]);
-    refused(DotSegment, &["spiffe://td/./a", "spiffe://td/a/..", "spiffe://td/.", "spiffe://td/..", "spiffe://td/a/../b"]);
+    refused(
+        DotSegment,
+        &["spiffe://td/./a", "spiffe://td/a/..", "spiffe://td/.", "spiffe://td/..", "spiffe://td/a/../b"],
+    );
     accepted(&["spiffe://td/...", "spiffe://td/.a", "spiffe://td/a..b", "spiffe://td/a."]);
 }
 

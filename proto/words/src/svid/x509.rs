@@ -189,9 +189,9 @@ fn check_path(
             }
             below = below.saturating_add(1);
         }
-        let allowed = usable.iter().any(|(anchor, length)| {
-            anchor == path.anchor() && length.is_none_or(|length| below <= length)
-        });
+        let allowed = usable
+            .iter()
+            .any(|(anchor, length)| anchor == path.anchor() && length.is_none_or(|length| below <= length));
         if allowed { Ok(()) } else { Err(webpki::Error::PathLenConstraintViolated) }
     };
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.seconds()).unwrap_or(0)));

@@ -1,119 +1,15 @@
 //! The tester holds all keys and mints whatever it likes. Every row has a control that differs in one thing.
 
+mod tester;
+
 use super::*;
-use crate::{Bundle, JwtAuthority};
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaKeyPair,
-};
+use ring::signature::KeyPair;
 use serde_json::json;
+use tester::Keys;
 
 const NOW: Millis = Millis(1_800_000_000_000);
 const SUB: &str = "spiffe://tester.test/agent/a";
 const NINE: [&str; 9] = ["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
-
-/// The tester's keys, one of each kind.
-struct Keys {
-    p256: EcdsaKeyPair,
-    p384: EcdsaKeyPair,
-    p521: p521::ecdsa::SigningKey,
-    rsa: RsaKeyPair,
-    ed25519: Ed25519KeyPair,
-}
-
-/// DER of one element.
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = match content.len() {
-        short @ 0..128 => vec![short as u8],
-        long => vec![0x82, (long >> 8) as u8, long as u8],
-    };
-    [&[tag], &length[..], content].concat()
-}
-
-fn spki(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
-    tlv(0x30, &[tlv(0x30, algorithm), tlv(0x03, &[&[0], key].concat())].concat())
-}
-
-const EC: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
-const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
-const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
-const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
-
-impl Keys {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let ec = |algorithm| {
-            let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-            EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap()
-        };
-        Self {
-            p256: ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
-            p384: ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
-            p521: p521::ecdsa::SigningKey::from_slice(&[1; 66]).unwrap(),
-            rsa: RsaKeyPair::from_pkcs8(include_bytes!("../../../testdata/tester.rsa.pk8")).unwrap(),
-            ed25519: Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap(),
-        }
-    }
-
-    fn spki(&self, kid: &str) -> Vec<u8> {
-        match kid {
-            "p256" => spki(&[EC, P256].concat(), self.p256.public_key().as_ref()),
-            "p384" => spki(&[EC, P384].concat(), self.p384.public_key().as_ref()),
-            "p521" => spki(&[EC, P521].concat(), self.p521.verifying_key().to_sec1_point(false).as_bytes()),
-            "rsa" => spki(RSA, self.rsa.public_key().as_ref()),
-            _ => spki(ED25519, self.ed25519.public_key().as_ref()),
-        }
-    }
-
-    fn bundle(&self, trust_domain: &str, kids: &[&str]) -> Bundle {
-        let jwt = kids.iter().map(|kid| JwtAuthority { kid: (*kid).to_owned(), public_key: self.spki(kid) }).collect();
-        Bundle { trust_domain: TrustDomain::parse(trust_domain).unwrap(), x509: Vec::new(), jwt }
-    }
-
-    fn sign(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
-        use p521::ecdsa::signature::Signer;
-        let random = SystemRandom::new();
-        let rsa = |encoding| {
-            let mut signature = vec![0; self.rsa.public().modulus_len()];
-            self.rsa.sign(encoding, &random, message, &mut signature).unwrap();
-            signature
-        };
-        match algorithm {
-            "ES256" => self.p256.sign(&random, message).unwrap().as_ref().to_vec(),
-            "ES384" => self.p384.sign(&random, message).unwrap().as_ref().to_vec(),
-            "ES512" => {
-                let signature: p521::ecdsa::Signature = self.p521.sign(message);
-                signature.to_bytes().to_vec()
-            }
-            "RS256" => rsa(&RSA_PKCS1_SHA256),
-            "RS384" => rsa(&RSA_PKCS1_SHA384),
-            "RS512" => rsa(&RSA_PKCS1_SHA512),
-            "PS256" => rsa(&RSA_PSS_SHA256),
-            "PS384" => rsa(&RSA_PSS_SHA384),
-            "PS512" => rsa(&RSA_PSS_SHA512),
-            "EdDSA" => self.ed25519.sign(message).as_ref().to_vec(),
-            "HS256" => {
-                let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.spki("p256"));
-                ring::hmac::sign(&key, message).as_ref().to_vec()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// A token with this header and payload as they are, really signed by what `signer` names.
-    fn raw(&self, header: &str, payload: &str, signer: &str) -> String {
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let signature = URL_SAFE_NO_PAD.encode(self.sign(signer, signed.as_bytes()));
-        format!("{signed}.{signature}")
-    }
-
-    fn token(&self, header: &Value, claims: &Value) -> String {
-        self.raw(&header.to_string(), &claims.to_string(), header["alg"].as_str().unwrap_or("ES256"))
-    }
-}
 
 fn header() -> Value {
     json!({"alg": "ES256", "kid": "p256", "typ": "JWT"})
@@ -177,7 +73,9 @@ fn all_nine_algorithms_verify() {
 fn no_other_algorithm_is_processed() {
     let keys = Keys::new();
     let with_ed = keys.bundle("tester.test", &["p256", "ed25519"]).into();
-    for algorithm in ["none", "None", "NONE", "", "HS256", "HS384", "HS512", "EdDSA", "ES256K", "es256", "ES256 ", "RS1"] {
+    for algorithm in
+        ["none", "None", "NONE", "", "HS256", "HS384", "HS512", "EdDSA", "ES256K", "es256", "ES256 ", "RS1"]
+    {
         for kid in ["p256", "ed25519"] {
             let token = keys.token(&json!({"alg": algorithm, "kid": kid}), &claims());
             assert_eq!(verify(&token, &with_ed), Err(BadJwtSvid::Algorithm), "{algorithm}");
@@ -196,7 +94,14 @@ fn no_other_algorithm_is_processed() {
 #[test]
 fn the_algorithm_has_to_fit_the_key() {
     let keys = Keys::new();
-    let cases = [("RS256", "p256"), ("ES256", "rsa"), ("ES384", "p256"), ("ES256", "p384"), ("ES512", "p384"), ("PS256", "p256")];
+    let cases = [
+        ("RS256", "p256"),
+        ("ES256", "rsa"),
+        ("ES384", "p256"),
+        ("ES256", "p384"),
+        ("ES512", "p384"),
+        ("PS256", "p256"),
+    ];
     for (algorithm, kid) in cases {
         let token = keys.token(&json!({"alg": algorithm, "kid": kid}), &claims());
         assert_eq!(verify(&token, &bundles(&keys)), Err(BadJwtSvid::Signature), "{algorithm} {kid}");
@@ -217,8 +122,21 @@ fn the_audience_has_to_be_an_exact_element() {
         assert!(with(Some(good.clone())).is_ok(), "{good}");
     }
     let bad = [
-        json!([]), json!(""), json!([""]), json!(["other"]), json!(["ME"]), json!(["me2"]), json!("m"), json!(null),
-        json!(7), json!(["me", 7]), json!([["me"]]), json!({"me": "me"}), json!(" me"), json!("me,other"), json!("*"),
+        json!([]),
+        json!(""),
+        json!([""]),
+        json!(["other"]),
+        json!(["ME"]),
+        json!(["me2"]),
+        json!("m"),
+        json!(null),
+        json!(7),
+        json!(["me", 7]),
+        json!([["me"]]),
+        json!({"me": "me"}),
+        json!(" me"),
+        json!("me,other"),
+        json!("*"),
     ];
     for bad in bad {
         assert_eq!(with(Some(bad.clone())), Err(BadJwtSvid::Audience), "{bad}");
@@ -312,10 +230,21 @@ fn the_subject_has_to_be_a_workloads_id() {
     for bad in [None, Some(json!(null)), Some(json!(7)), Some(json!([SUB])), Some(json!("spiffe://tester.test"))] {
         assert_eq!(with(bad), Err(BadJwtSvid::NoSubject));
     }
-    for bad in ["", "a", "https://tester.test/a", "spiffe://tester.test/", "spiffe://tester.test//a",
-        "spiffe://tester.test/a/../b", "spiffe://tester.test/%61", "spiffe://Tester.test/a", "spiffe://tester.test:1/a",
-        "spiffe://u@tester.test/a", "spiffe://tester.test/a?x", "spiffe://tester.test/a#x", "spiffe:///a"]
-    {
+    for bad in [
+        "",
+        "a",
+        "https://tester.test/a",
+        "spiffe://tester.test/",
+        "spiffe://tester.test//a",
+        "spiffe://tester.test/a/../b",
+        "spiffe://tester.test/%61",
+        "spiffe://Tester.test/a",
+        "spiffe://tester.test:1/a",
+        "spiffe://u@tester.test/a",
+        "spiffe://tester.test/a?x",
+        "spiffe://tester.test/a#x",
+        "spiffe:///a",
+    ] {
         assert!(matches!(with(Some(json!(bad))), Err(BadJwtSvid::Subject(_))), "{bad}");
     }
 }
@@ -360,11 +289,24 @@ fn damage_is_found() {
     let jws = json!({"payload": payload, "protected": head, "signature": signature}).to_string();
     let bad_base64 = URL_SAFE_NO_PAD.encode("{\"alg\":\"ES256\"");
     let malformed = [
-        String::new(), ".".to_owned(), "..".to_owned(), [head, payload].join("."), format!("{good}."), format!(".{good}"),
-        format!("{good}.{signature}"), format!("{good}="), format!("{good}\n"), format!(" {good}"),
-        [head, &format!("{payload}=="), signature].join("."), [head, &payload.replacen('e', "+", 1), signature].join("."),
-        ["", payload, signature].join("."), [head, "", signature].join("."), [&bad_base64, payload, signature].join("."),
-        jws, format!("Bearer {good}"), "\u{e9}.\u{e9}.\u{e9}".to_owned(),
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        [head, payload].join("."),
+        format!("{good}."),
+        format!(".{good}"),
+        format!("{good}.{signature}"),
+        format!("{good}="),
+        format!("{good}\n"),
+        format!(" {good}"),
+        [head, &format!("{payload}=="), signature].join("."),
+        [head, &payload.replacen('e', "+", 1), signature].join("."),
+        ["", payload, signature].join("."),
+        [head, "", signature].join("."),
+        [&bad_base64, payload, signature].join("."),
+        jws,
+        format!("Bearer {good}"),
+        "\u{e9}.\u{e9}.\u{e9}".to_owned(),
     ];
     for bad in malformed {
         assert_eq!(verify(&bad, &bundles), Err(BadJwtSvid::Malformed), "{bad}");
@@ -438,9 +380,12 @@ fn the_bundle_is_written_as_a_jwk_set() {
     assert_eq!(written.len(), 4, "a key of another kind is left out");
     let text = |bytes: &[u8]| json!(URL_SAFE_NO_PAD.encode(bytes));
     let point = keys.p256.public_key().as_ref();
-    assert_eq!(written[0], json!({
-        "kty": "EC", "crv": "P-256", "kid": "p256", "use": "jwt-svid", "x": text(&point[1..33]), "y": text(&point[33..]),
-    }));
+    assert_eq!(
+        written[0],
+        json!({
+            "kty": "EC", "crv": "P-256", "kid": "p256", "use": "jwt-svid", "x": text(&point[1..33]), "y": text(&point[33..]),
+        })
+    );
     for (at, crv, length) in [(1, "P-384", 48), (2, "P-521", 66)] {
         assert_eq!(written[at]["crv"], crv);
         for coordinate in ["x", "y"] {

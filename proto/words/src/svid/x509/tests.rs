@@ -407,18 +407,15 @@ fn the_lint_names_what_a_leaf_breaks() {
         (|p| p.not_after = at(-2 * HOUR), Violation::Validity),
         (|p| p.serial_number = Some(vec![1].into()), Violation::Serial),
         (|p| p.serial_number = Some(vec![1; 21].into()), Violation::Serial),
-        (
-            |p| p.custom_extensions = vec![extension(&[1, 2, 3, 4], vec![5, 0], true)],
-            Violation::UnknownCritical,
-        ),
+        (|p| p.custom_extensions = vec![extension(&[1, 2, 3, 4], vec![5, 0], true)], Violation::UnknownCritical),
     ];
     for (change, expected) in cases {
         assert_eq!(lint(change), [expected]);
     }
-    assert_eq!(lint(|p| p.key_usages = vec![KeyUsagePurpose::KeyAgreement]), [
-        Violation::NoDigitalSignature,
-        Violation::Encipherment
-    ]);
+    assert_eq!(
+        lint(|p| p.key_usages = vec![KeyUsagePurpose::KeyAgreement]),
+        [Violation::NoDigitalSignature, Violation::Encipherment]
+    );
     let not_critical = extension(&[2, 5, 29, 17], tlv(0x30, &tlv(0x86, ID.as_bytes())), false);
     let found = lint_leaf(
         &root.leaf(|p| {
@@ -470,10 +467,7 @@ fn the_lint_names_what_a_ca_breaks() {
         (|p| p.subject_alt_names = vec![uri("spiffe://tester.test/ca")], Violation::OtherId),
         (|p| p.subject_alt_names = vec![uri("spiffe://tester.test/")], Violation::OtherId),
         (|p| p.subject_alt_names = vec![uri("spiffe://other.test")], Violation::OtherId),
-        (
-            |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
-            Violation::CaExtendedKeyUsage,
-        ),
+        (|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth], Violation::CaExtendedKeyUsage),
     ];
     for (change, expected) in cases {
         assert_eq!(lint(change), [expected]);
