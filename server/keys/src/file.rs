@@ -64,6 +64,9 @@ pub enum KeyFileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It has a second name, which may lie inside the state.
+    #[error("the key file {0} has a second name (a hard link), which a copy of the state might hold; copy it to a file of its own")]
+    Linked(PathBuf),
     /// Not 32 bytes.
     #[error("the key file {path} holds {length} bytes instead of {KEY}; it is damaged or not a key file")]
     Length {
@@ -140,6 +143,9 @@ fn read(path: &Path, file: File) -> Result<KeyFile, KeyFileError> {
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Mode { path: path.to_owned(), mode });
+    }
+    if metadata.nlink() > 1 {
+        return Err(KeyFileError::Linked(path.to_owned()));
     }
     if metadata.len() != KEY as u64 {
         return Err(KeyFileError::Length { path: path.to_owned(), length: metadata.len() });
@@ -249,6 +255,9 @@ mod tests {
         let from_inside = place.state.join("link.key");
         symlink(&place.key, &from_inside).unwrap();
         assert!(refused(&from_inside), "a link that a backup may follow");
+        place.put(&(0..32).collect::<Vec<u8>>(), 0o600);
+        fs::hard_link(&place.key, place.state.join("second")).unwrap();
+        assert!(matches!(place.open(&place.key, Absent::Make), Err(KeyFileError::Linked(_))), "a second name");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What every backend of the store must do.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use avouch_audit::entry::{Body, Entry, Log};
 use avouch_audit::field::Outside;
 use avouch_audit::record::{HelperEvent, IssuerEvent};
@@ -372,6 +374,8 @@ async fn a_spool_goes_on_only_from_where_it_is() {
     let at = |next: usize| Chain::resume(spool, next as u64, sealed[next - 1].digest);
     tx.advance_spool(&at(2), &[sealed[0].digest, sealed[1].digest]).await.unwrap();
     assert!(tx.advance_spool(&at(2), &[sealed[0].digest, sealed[1].digest]).await.is_err(), "a lost update");
+    let ahead = Chain::resume(spool, 9, sealed[2].digest);
+    assert!(tx.advance_spool(&ahead, &[sealed[2].digest]).await.is_err(), "a gap");
     tx.advance_spool(&at(3), &[sealed[2].digest]).await.unwrap();
     let record = SpoolRecord::decode(&sealed[2].bytes).unwrap();
     tx.append(Body::Record(record.into()), &node("laptop").id, NOW).await.unwrap();

@@ -145,6 +145,32 @@ async fn damage_is_refused_with_a_sentence_and_never_loses_a_lock() {
     assert!(refused >= 5, "cut files at least are refused: {refused}");
 }
 
+/// An index that has lost its rows answers "no locks" to a reader that goes by it.
+#[tokio::test]
+async fn an_index_that_forgot_the_locks_is_found_at_the_start() {
+    let (_dir, path) = filled().await;
+    let redefine = |from: &'static str, to: &'static str| {
+        let path = path.clone();
+        async move {
+            let raw = pool(&path, 1);
+            sqlx::query("PRAGMA writable_schema = ON").execute(&raw).await.unwrap();
+            let edit = "UPDATE sqlite_schema SET sql = replace(sql, $1, $2) WHERE name = 'locks_standing'";
+            assert_eq!(sqlx::query(edit).bind(from).bind(to).execute(&raw).await.unwrap().rows_affected(), 1);
+            raw.close().await;
+        }
+    };
+    redefine("IS NULL", "IS NOT NULL").await;
+    let raw = pool(&path, 1);
+    sqlx::query("REINDEX locks_standing").execute(&raw).await.unwrap();
+    raw.close().await;
+    redefine("IS NOT NULL", "IS NULL").await;
+    let raw = pool(&path, 1);
+    let standing = sqlx::query("SELECT * FROM locks WHERE ended_ms IS NULL ORDER BY id").fetch_all(&raw).await.unwrap();
+    assert!(standing.is_empty(), "the attack works on a store that does not look");
+    raw.close().await;
+    assert!(matches!(open(&path).await, Err(OpenError::Damaged { .. })));
+}
+
 #[tokio::test]
 async fn nobody_else_may_read_the_files() {
     use std::os::unix::fs::MetadataExt;
