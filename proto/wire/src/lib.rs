@@ -1,6 +1,7 @@
 //! How avouch's parts speak to each other and to workloads: the `.proto` files, the code generated from them, who
 //! is at the other end of a Unix socket, and TLS between SPIFFE IDs. The only crate that knows prost.
 
+pub mod claims;
 mod hidden;
 pub mod tls;
 pub mod unix;
