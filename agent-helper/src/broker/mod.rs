@@ -360,13 +360,15 @@ impl Broker {
         }
     }
 
-    fn apply(&self, state: &PolicyState) {
+    /// Cuts what this state no longer permits, and forgets what locked agents used. How many calls were cut.
+    pub(crate) fn apply(&self, state: &PolicyState) -> usize {
         let now = self.clock.now();
         let cut = self.open.judge(state, now);
         self.vault.forget(state, now);
         if cut > 0 {
             tracing::info!(cut, version = state.version(), "broker.calls.cut");
         }
+        cut
     }
 
     fn is_fresh(&self) -> bool {

@@ -1,0 +1,206 @@
+//! The issuer as this helper knows it. One task (`sync`) connects; whoever has something to ask uses that connection
+//! or learns at once that there is none.
+
+use crate::identity::jwt::SignJwt;
+use crate::identity::{Answer, IdentityKey, Order, SignX509, Unreachable};
+use avouch_wire::issuer as wire;
+use avouch_wire::issuer::node_client::NodeClient;
+use avouch_wire::tls::{self, LiveIdentity};
+use avouch_words::Ulid;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+/// Asks the issuer, over the connection there is.
+#[derive(Clone)]
+pub struct Issuer {
+    channel: watch::Receiver<Option<Channel>>,
+}
+
+/// Makes the connection.
+pub struct Link {
+    address: String,
+    config: Arc<rustls::ClientConfig>,
+    identity: LiveIdentity,
+    channel: watch::Sender<Option<Channel>>,
+    confirmed: watch::Sender<u64>,
+}
+
+/// No connection could be made.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LinkFault(#[from] tls::DialError);
+
+/// What the issuer said to a single question.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskFault {
+    /// It did not answer, or cannot at the moment.
+    #[error("the issuer does not answer")]
+    Unreachable,
+    /// It refuses.
+    #[error("the issuer refuses")]
+    Refused,
+}
+
+impl Link {
+    /// To this `host:port`; each connection shows the identity of its moment.
+    pub fn new(address: &str, config: Arc<rustls::ClientConfig>, identity: LiveIdentity) -> (Self, Issuer) {
+        let (channel, receiver) = watch::channel(None);
+        let link = Self { address: address.to_owned(), config, identity, channel, confirmed: watch::Sender::new(0) };
+        (link, Issuer { channel: receiver })
+    }
+
+    /// Counts connections on which the issuer took our identity.
+    pub fn confirmations(&self) -> watch::Receiver<u64> {
+        self.confirmed.subscribe()
+    }
+
+    /// Connects, and lets everybody use the connection.
+    pub async fn dial(&mut self) -> Result<NodeClient<Channel>, LinkFault> {
+        self.identity.mark_unchanged();
+        let channel = tls::dial(&self.address, self.config.clone()).await?;
+        self.channel.send_replace(Some(channel.clone()));
+        Ok(client(channel))
+    }
+
+    /// The issuer answered on this connection, so it took the identity shown.
+    pub fn confirm(&self) {
+        self.confirmed.send_modify(|count| *count += 1);
+    }
+
+    /// Nobody starts anything on the connection any more.
+    pub fn hang_up(&self) {
+        self.channel.send_replace(None);
+    }
+
+    /// Waits until there is another identity to show than at the last dial.
+    pub async fn renewed(&mut self) {
+        if self.identity.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Issuer {
+    fn client(&self) -> Result<NodeClient<Channel>, AskFault> {
+        self.channel.borrow().clone().map(client).ok_or(AskFault::Unreachable)
+    }
+
+    /// A fresh SVID for this node.
+    pub async fn renew(&self, csr: Vec<u8>) -> Result<wire::NodeSvid, AskFault> {
+        let mut client = self.client()?;
+        ask(async move { client.renew(wire::RenewRequest { csr }).await }).await
+    }
+
+    /// An instance has ended.
+    pub async fn end_instance(&self, instance: Ulid) -> Result<(), AskFault> {
+        let mut client = self.client()?;
+        let request = wire::EndInstanceRequest { instance: instance.to_string() };
+        ask(async move { client.end_instance(request).await }).await.map(|_| ())
+    }
+
+    /// Announces the audit spool.
+    pub async fn open_spool(&self, request: wire::OpenSpoolRequest) -> Result<wire::SpoolPosition, AskFault> {
+        let mut client = self.client()?;
+        ask(async move { client.open_spool(request).await }).await
+    }
+
+    /// Ships records.
+    pub async fn ship_audit(&self, request: wire::ShipAuditRequest) -> Result<wire::SpoolPosition, AskFault> {
+        let mut client = self.client()?;
+        ask(async move { client.ship_audit(request).await }).await
+    }
+
+    /// Waits until there is a connection.
+    pub async fn connected(&mut self) {
+        if self.channel.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl SignX509 for Issuer {
+    fn sign_x509(&self, orders: Vec<Order>) -> BoxFuture<'static, Result<Vec<Answer>, Unreachable>> {
+        let client = self.client();
+        async move {
+            let mut client = client.map_err(|_| Unreachable)?;
+            let orders = orders.into_iter().map(|order| wire::X509Order {
+                agent: order.whose.agent.to_string(),
+                instance: order.whose.instance.to_string(),
+                csr: order.csr,
+            });
+            let request = wire::SignX509Request { orders: orders.collect() };
+            let reply = ask(async move { client.sign_x509(request).await }).await.map_err(|_| Unreachable)?;
+            Ok(reply.answers.into_iter().map(answer).collect())
+        }
+        .boxed()
+    }
+}
+
+impl SignJwt for Issuer {
+    fn sign_jwt(&self, whose: IdentityKey, audience: Vec<String>) -> BoxFuture<'static, Result<String, AskFault>> {
+        let client = self.client();
+        let (agent, instance) = (whose.agent.to_string(), whose.instance.to_string());
+        async move {
+            let mut client = client?;
+            let request = wire::SignJwtRequest { agent, instance, audience };
+            Ok(ask(async move { client.sign_jwt(request).await }).await?.token)
+        }
+        .boxed()
+    }
+
+    fn sign_brokered(&self, whose: IdentityKey, audience: String) -> BoxFuture<'static, Result<String, AskFault>> {
+        let client = self.client();
+        let (agent, instance) = (whose.agent.to_string(), whose.instance.to_string());
+        async move {
+            let mut client = client?;
+            let request = wire::SignBrokeredRequest { agent, instance, audience };
+            Ok(ask(async move { client.sign_brokered(request).await }).await?.token)
+        }
+        .boxed()
+    }
+}
+
+fn answer(answer: wire::X509Answer) -> Answer {
+    match answer.kind {
+        Some(wire::x509_answer::Kind::Issued(issued)) => {
+            Answer::Issued(issued.chain.into_iter().map(CertificateDer::from).collect())
+        }
+        Some(wire::x509_answer::Kind::Refusal(refusal)) => Answer::Refused(refusal.code),
+        None => Answer::Refused("unknown_answer".to_owned()),
+    }
+}
+
+fn client(channel: Channel) -> NodeClient<Channel> {
+    NodeClient::new(channel).max_decoding_message_size(LARGEST_ANSWER)
+}
+
+/// One question with a deadline, and by whose fault it failed.
+async fn ask<T>(question: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, AskFault> {
+    match tokio::time::timeout(DEADLINE, question).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(fault(&status)),
+        Err(_) => Err(AskFault::Unreachable),
+    }
+}
+
+/// The issuer's codes, by what the helper does about them.
+fn fault(status: &Status) -> AskFault {
+    tracing::warn!(code = ?status.code(), message = status.message(), "the issuer answered with an error");
+    match status.code() {
+        Code::PermissionDenied | Code::InvalidArgument | Code::NotFound | Code::Unauthenticated | Code::FailedPrecondition => {
+            AskFault::Refused
+        }
+        _ => AskFault::Unreachable,
+    }
+}
+
+/// For one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// A node's whole state is the largest.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
