@@ -1,0 +1,136 @@
+//! From a process on a connection to what is known about it: its users and program, and the session it is inside of.
+
+use crate::peer::Caller;
+use crate::session::{Member, Sessions};
+use avouch_attest_workload::{self as workload, Membership, Session, Subject, Unix, WorkloadAttestor};
+use avouch_wire::unix::Peer;
+use avouch_wire::unix::roots::{Roots, Unreadable};
+use avouch_words::{Name, Selector};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Attests processes on this node.
+pub struct Attestor {
+    unix: Arc<Unix>,
+    sessions: Arc<Sessions>,
+    changed: watch::Receiver<u64>,
+    roots: PathBuf,
+}
+
+/// What was found about a process.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Attested {
+    /// Selectors.
+    pub facts: BTreeSet<Selector>,
+    /// The session it is inside of.
+    pub member: Option<Member>,
+    /// How many sessions had begun or ended when it was looked at.
+    generation: u64,
+}
+
+/// Why nothing is known; whoever asks is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAttested {
+    /// It has ended.
+    #[error("the process has ended")]
+    Gone,
+    /// It is another process or user than the one that connected, or cannot be examined.
+    #[error("the process could not be attested")]
+    Refused,
+}
+
+impl Attestor {
+    /// Over these sessions, whose roots are also listed in this directory.
+    pub fn new(sessions: Arc<Sessions>, roots: PathBuf) -> Self {
+        let changed = sessions.changed();
+        Self { unix: Arc::new(Unix::new("/proc")), sessions, changed, roots }
+    }
+
+    /// Who calls. What was found on the same connection before is checked to be of the same process and user still,
+    /// and found again when sessions have changed.
+    pub async fn attest(&self, caller: &Caller) -> Result<Arc<Attested>, NotAttested> {
+        // Read before looking: a session that changes meanwhile makes what is found old at once.
+        let generation = *self.changed.borrow();
+        if let Some(found) = caller.found().filter(|found| found.generation == generation) {
+            caller.recheck().map_err(|_| NotAttested::Gone)?;
+            return Ok(found);
+        }
+        let (peer, sessions, unix) = (caller.peer().clone(), self.sessions.clone(), self.unix.clone());
+        let found = blocking(move || {
+            let member = sessions.member(&peer).map_err(refuse)?;
+            let facts = examine(&unix, &peer, member.as_ref().map(|member| (&member.agent, member.session)))?;
+            Ok(Attested { facts, member, generation })
+        });
+        let found = Arc::new(found.await?);
+        caller.keep(found.clone());
+        Ok(found)
+    }
+
+    /// What is known about a process, as it would be in a session of this agent.
+    pub async fn facts_in_session(&self, peer: &Peer, agent: &Name) -> Result<BTreeSet<Selector>, NotAttested> {
+        let (peer, unix, agent) = (peer.clone(), self.unix.clone(), agent.clone());
+        blocking(move || {
+            let mut facts = examine(&unix, &peer, None)?;
+            facts.extend(Selector::parse(&format!("session:agent:{agent}")).ok());
+            Ok(facts)
+        })
+        .await
+    }
+
+    /// Whether a process is inside a session, by what this helper knows and by the list that the issuer reads. An
+    /// answer that cannot be had is an error, and the caller refuses (U21).
+    pub async fn is_inside(&self, peer: &Peer) -> Result<bool, NotAttested> {
+        let (peer, sessions, roots) = (peer.clone(), self.sessions.clone(), self.roots.clone());
+        blocking(move || {
+            let known = sessions.member(&peer).map_err(refuse)?.is_some();
+            Ok(known || Roots::read(&roots).map_err(refuse)?.holds(&peer).map_err(refuse)?)
+        })
+        .await
+    }
+
+    /// Counts sessions that began or ended.
+    pub fn sessions_changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+}
+
+/// Where the process was found to be: looked up before, with the process held.
+struct Placed(Option<Membership>);
+
+impl workload::Sessions for Placed {
+    fn of(&self, _: &Subject<'_>) -> Result<Option<Membership>, io::Error> {
+        Ok(self.0.clone())
+    }
+}
+
+fn examine(unix: &Unix, peer: &Peer, inside: Option<(&Name, avouch_words::Ulid)>) -> Result<BTreeSet<Selector>, NotAttested> {
+    let is_same = || peer.recheck().is_ok();
+    let subject = Subject { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), is_same: &is_same };
+    let membership = inside.map(|(agent, session)| Membership { agent: agent.clone(), session });
+    let found = unix.attest(&subject).and_then(|mut facts| {
+        facts.extend(Session::new(Placed(membership)).attest(&subject)?);
+        Ok(facts)
+    });
+    match found {
+        Ok(facts) => Ok(facts.into_iter().collect()),
+        Err(workload::Refused::Gone) => Err(NotAttested::Gone),
+        Err(refused) => {
+            tracing::info!(pid = peer.pid(), uid = peer.uid(), reason = %refused, "attest.process.refused");
+            Err(NotAttested::Refused)
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NotAttested> + Send + 'static,
+) -> Result<T, NotAttested> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(NotAttested::Refused))
+}
+
+fn refuse(error: Unreadable) -> NotAttested {
+    tracing::warn!(%error, "attest.session.unknown");
+    NotAttested::Refused
+}
