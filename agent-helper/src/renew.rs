@@ -1,0 +1,136 @@
+//! The node's SVID is renewed at half its life, each time for a new key. Key and SVID are on disk before they are
+//! used, and those before stay until the issuer has taken the new ones on a connection.
+
+use crate::identity::key::NodeMadeKey;
+use crate::identity::{schedule, validate};
+use crate::ids;
+use crate::issuer::{AskFault, Issuer};
+use crate::node_files::{FileFault, NodeFiles, NodeIdentity, Turn};
+use avouch_wire::tls::{Identity, LiveBundles};
+use avouch_words::{Clock, Millis};
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The task that renews.
+pub struct Renewal {
+    /// Where key and SVID are.
+    pub files: NodeFiles,
+    /// Who renews.
+    pub issuer: Issuer,
+    /// What is in use.
+    pub node: NodeIdentity,
+    /// Where it is shown.
+    pub shown: watch::Sender<Option<Identity>>,
+    /// What it has to verify under.
+    pub bundles: LiveBundles,
+    /// Counts connections on which the issuer took what is shown.
+    pub confirmations: watch::Receiver<u64>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Issuer(#[from] AskFault),
+    #[error(transparent)]
+    Files(#[from] FileFault),
+    #[error("the key could not be made")]
+    Key,
+    #[error("what the issuer sent is not used: {0}")]
+    Inadmissible(String),
+}
+
+impl Renewal {
+    /// Renews until the shutdown.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        // What an earlier run has renewed and not yet used takes its place with the first connection, too.
+        let mut unconfirmed = true;
+        let mut failures = 0;
+        let mut due = self.due();
+        loop {
+            let wait = due.since(self.clock.now()).min(LOOK);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.confirmations.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if unconfirmed {
+                        unconfirmed = !self.confirm();
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+            if self.clock.now() < due {
+                continue;
+            }
+            // One that is not confirmed is not overwritten by the next.
+            if unconfirmed {
+                due = self.clock.now().plus(schedule::backoff(1, ids::share()));
+                continue;
+            }
+            match self.renew().await {
+                Ok(()) => {
+                    (failures, unconfirmed) = (0, true);
+                    due = self.due();
+                    tracing::info!(until = ?self.node.svid.not_after(), "node.renew.done");
+                }
+                Err(failed) => {
+                    failures = u32::saturating_add(failures, 1);
+                    due = self.clock.now().plus(schedule::backoff(failures, ids::share()));
+                    tracing::warn!(reason = %failed, failures, until = ?self.node.svid.not_after(), "node.renew.failed");
+                }
+            }
+        }
+    }
+
+    fn due(&self) -> Millis {
+        schedule::renewal(self.node.svid.not_before(), self.node.svid.not_after(), ids::share())
+    }
+
+    fn confirm(&self) -> bool {
+        match self.files.confirm_next() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "node.renew.not_stored");
+                false
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), Failed> {
+        // A key that is there already was sent before, and the reply was lost: the same one is asked with again.
+        let key = match self.files.key(Turn::Next)? {
+            Some(key) => key,
+            None => {
+                let key = NodeMadeKey::generate().map_err(|_| Failed::Key)?;
+                self.files.put_key(Turn::Next, &key)?;
+                key
+            }
+        };
+        let answer = self.issuer.renew(key.csr().map_err(|_| Failed::Key)?).await?;
+        let chain: Vec<_> = answer.chain.into_iter().map(CertificateDer::from).collect();
+        let id = self.node.svid.id();
+        let bundles = self.bundles.borrow().clone();
+        let bundle = bundles.of(&id.trust_domain()).ok_or_else(|| Failed::Inadmissible("there is no bundle".to_owned()))?;
+        let svid = validate::check(id, &chain, &key, bundle, self.clock.now());
+        let svid = svid.map_err(|error| Failed::Inadmissible(error.to_string()))?;
+        let shown = shown(&svid, &key)?;
+        self.files.put_svid(Turn::Next, &svid)?;
+        self.node = NodeIdentity { key: Arc::new(key), svid };
+        self.shown.send_replace(Some(shown));
+        Ok(())
+    }
+}
+
+fn shown(svid: &avouch_words::svid::x509::X509Svid, key: &NodeMadeKey) -> Result<Identity, Failed> {
+    Identity::new(svid.chain().to_vec(), key.pkcs8().expose()).map_err(|error| Failed::Inadmissible(error.to_string()))
+}
+
+/// Clocks may be turned and machines suspended: look at the time again at least this often.
+const LOOK: Duration = Duration::from_secs(10);
