@@ -1,6 +1,35 @@
-//! x
+//! The node helper: attests the processes of its node, serves them their identities, and lets their tools use
+//! credentials that they never see. It holds no issuer code.
 
+pub mod attest;
 pub mod broker;
+mod ending;
+mod enforce;
+mod enrol;
+pub mod freshness;
+mod helper;
+pub mod identity;
+mod ids;
 pub mod intercept;
+pub mod issuer;
+pub mod journal;
+mod limit;
+pub mod local;
+mod node_files;
+pub mod peer;
+mod ready;
+mod renew;
 pub mod scrub;
+pub mod session;
+mod ship;
 pub mod spool;
+mod stale;
+mod start;
+pub mod state;
+mod sync;
+#[cfg(test)]
+mod testing;
+pub mod workload;
+
+pub use avouch_config::{HelperConfig, StartError};
+pub use helper::{Helper, TaskEnded};

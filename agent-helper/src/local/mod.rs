@@ -1,0 +1,114 @@
+//! What operators ask of this helper, on its own admin socket: known by uid, and never from inside a session.
+
+mod put_secret;
+mod refusal;
+mod status;
+
+pub use refusal::Refusal;
+
+use crate::attest::Attestor;
+use crate::broker::Broker;
+use crate::freshness::Freshness;
+use crate::journal::Journal;
+use crate::limit::UidLimit;
+use crate::peer::Caller;
+use crate::spool::Spool;
+use crate::state::NodeState;
+use avouch_audit::field::Code;
+use avouch_audit::record::HelperEvent;
+use avouch_sources::SealedStore;
+use avouch_wire::local as api;
+use avouch_wire::local::helper_server::Helper;
+use avouch_words::{Clock, SpiffeId};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+/// What the calls are answered from.
+pub struct Desk {
+    /// Uids of operators.
+    pub operators: BTreeSet<u32>,
+    /// Who is inside a session.
+    pub attestor: Arc<Attestor>,
+    /// How often a user may be refused on the record.
+    pub limit: UidLimit,
+    /// Where refusals and puts are recorded.
+    pub journal: Journal,
+    /// This node.
+    pub node: SpiffeId,
+    /// The Workload API's socket.
+    pub workload_socket: PathBuf,
+    /// The session socket.
+    pub session_socket: PathBuf,
+    /// The state in force.
+    pub states: watch::Receiver<Option<Arc<NodeState>>>,
+    /// Its age.
+    pub freshness: Arc<Freshness>,
+    /// The audit spool.
+    pub spool: Spool,
+    /// The embedded store.
+    pub sealed: Arc<SealedStore>,
+    /// Who has read values from it.
+    pub broker: Arc<Broker>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Local(Arc<Desk>);
+
+impl Local {
+    /// Serves from this desk.
+    pub fn new(desk: Arc<Desk>) -> Self {
+        Self(desk)
+    }
+}
+
+#[tonic::async_trait]
+impl Helper for Local {
+    async fn status(&self, request: Request<api::StatusRequest>) -> Result<Response<api::StatusReply>, Status> {
+        self.0.admit(&request).await?;
+        Ok(Response::new(status::answer(&self.0)))
+    }
+
+    async fn put_secret(
+        &self,
+        request: Request<api::PutSecretRequest>,
+    ) -> Result<Response<api::PutSecretReply>, Status> {
+        let uid = self.0.admit(&request).await?;
+        Ok(Response::new(put_secret::answer(&self.0, uid, request.into_inner()).await?))
+    }
+}
+
+impl Desk {
+    /// The uid of the operator who calls (U01), who is not inside a session (U21).
+    async fn admit<T>(&self, request: &Request<T>) -> Result<u32, Refusal> {
+        let caller = request.extensions().get::<Arc<Caller>>().ok_or(Refusal::NotOperator)?;
+        match self.judge(caller).await {
+            Ok(()) => Ok(caller.uid()),
+            Err(refusal) => {
+                let uid = caller.uid();
+                tracing::warn!(uid, pid = caller.peer().pid(), code = refusal.code(), "local.call.refused");
+                if self.limit.take(uid) {
+                    self.journal.note(HelperEvent::AdminRefused { uid, reason: Code::of(refusal.code()) });
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn judge(&self, caller: &Caller) -> Result<(), Refusal> {
+        caller.recheck().map_err(|_| Refusal::NotOperator)?;
+        if !self.operators.contains(&caller.uid()) {
+            return Err(Refusal::NotOperator);
+        }
+        match self.attestor.is_inside(caller.peer()).await {
+            Ok(false) => Ok(()),
+            // Who cannot be placed is not outside.
+            Ok(true) | Err(_) => Err(Refusal::Inside),
+        }
+    }
+}

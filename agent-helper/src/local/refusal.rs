@@ -1,0 +1,83 @@
+//! The one table from what went wrong to a gRPC status on the helper's admin socket.
+
+use avouch_policy::BadBinding;
+use avouch_sources::sealed::PutFault;
+use avouch_wire::Message;
+use avouch_wire::issuer;
+use tonic::{Code, Status};
+
+/// Why a call is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// U01.
+    #[error("uid is not an operator of this helper")]
+    NotOperator,
+    /// U21, invariant 11.
+    #[error("a process inside a session may not administer")]
+    Inside,
+    /// The credential's name.
+    #[error("the credential's name is no name: a-z, 0-9, '-', '_' and '.', at most 64")]
+    BadName,
+    /// The binding.
+    #[error("the binding cannot be used: {0}")]
+    BadBinding(BadBinding),
+    /// The value, or the store.
+    #[error("the value was not stored: {0}")]
+    Put(PutFault),
+    /// Something of ours failed.
+    #[error("the helper failed")]
+    Failed,
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotOperator => "not_operator",
+            Self::Inside => "inside_session",
+            Self::BadName => "bad_name",
+            Self::BadBinding(_) => "bad_binding",
+            Self::Put(PutFault::TooShort) => "value_too_short",
+            Self::Put(PutFault::TooLong) => "value_too_long",
+            Self::Put(PutFault::NotPrintable) => "value_not_printable",
+            Self::Put(PutFault::Write(_) | PutFault::Seal) => "not_stored",
+            Self::Failed => "internal",
+        }
+    }
+
+    fn action(&self) -> &'static str {
+        match self {
+            Self::NotOperator => "Call as an operator that the helper's settings name, or add this uid to `operators`.",
+            Self::Inside => "Call from a terminal that is not below `avouch run`.",
+            Self::BadName => "Choose another name.",
+            Self::BadBinding(_) => "Correct the binding and put the secret again.",
+            Self::Put(PutFault::TooShort) => "Use a value of at least 8 bytes.",
+            Self::Put(PutFault::TooLong) => "Use a shorter value.",
+            Self::Put(PutFault::NotPrintable) => "Use a value of printable ASCII on one line.",
+            Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::Failed => "Look at the helper's log and its disk.",
+        }
+    }
+
+    fn grpc(&self) -> Code {
+        match self {
+            Self::NotOperator | Self::Inside => Code::PermissionDenied,
+            Self::BadName
+            | Self::BadBinding(_)
+            | Self::Put(PutFault::TooShort | PutFault::TooLong | PutFault::NotPrintable) => Code::InvalidArgument,
+            Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::Failed => Code::Internal,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let details = issuer::Refusal {
+            code: refusal.code().to_owned(),
+            message: refusal.to_string(),
+            action: refusal.action().to_owned(),
+            retry: "never".to_owned(),
+            ..Default::default()
+        };
+        Self::with_details(refusal.grpc(), refusal.to_string(), details.encode_to_vec().into())
+    }
+}
