@@ -77,7 +77,10 @@ fn check_owner(owner: &str) -> Result<(), Invalid> {
         return Err(Invalid::new("owner", "every agent has an owner who answers for it"));
     }
     if owner.len() > MAX_OWNER || !owner.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Invalid::new("owner", format!("an owner is at most {MAX_OWNER} printable ASCII bytes without spaces")));
+        return Err(Invalid::new(
+            "owner",
+            format!("an owner is at most {MAX_OWNER} printable ASCII bytes without spaces"),
+        ));
     }
     Ok(())
 }

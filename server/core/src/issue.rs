@@ -199,7 +199,8 @@ fn agent_on_node<'a>(asked: &Asked<'a>) -> Result<&'a Agent, Denial> {
 }
 
 fn check_audience(audience: &[String]) -> Result<(), Denial> {
-    let fits = |value: &String| !value.is_empty() && value.len() <= MAX_AUDIENCE && !value.chars().any(char::is_control);
+    let fits =
+        |value: &String| !value.is_empty() && value.len() <= MAX_AUDIENCE && !value.chars().any(char::is_control);
     if audience.is_empty() || audience.len() > MAX_AUDIENCES || !audience.iter().all(fits) {
         return Err(Denial::AudienceInvalid);
     }

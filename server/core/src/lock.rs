@@ -41,9 +41,19 @@ pub struct Lock {
 
 impl Lock {
     /// A new lock, checked. The identifier has to be fresh; a `ttl` of zero means no end.
-    pub fn check(id: Ulid, target: LockTarget, reason: &str, author: &str, ttl: Duration, now: Millis) -> Result<Self, Invalid> {
+    pub fn check(
+        id: Ulid,
+        target: LockTarget,
+        reason: &str,
+        author: &str,
+        ttl: Duration,
+        now: Millis,
+    ) -> Result<Self, Invalid> {
         if reason.is_empty() || reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
-            return Err(Invalid::new("reason", format!("a reason is 1 to {MAX_REASON} bytes without control characters")));
+            return Err(Invalid::new(
+                "reason",
+                format!("a reason is 1 to {MAX_REASON} bytes without control characters"),
+            ));
         }
         if !ttl.is_zero() && !(MIN_LOCK..=MAX_LOCK).contains(&ttl) {
             return Err(Invalid::new(
@@ -92,7 +102,8 @@ mod tests {
 
     fn lock(ttl: u64) -> Lock {
         let target = LockTarget::Agent(Name::parse("researcher").unwrap());
-        Lock::check(Ulid::new(Millis(1), [0; 10]), target, "test", "uid:0", Duration::from_secs(ttl), Millis(1000)).unwrap()
+        Lock::check(Ulid::new(Millis(1), [0; 10]), target, "test", "uid:0", Duration::from_secs(ttl), Millis(1000))
+            .unwrap()
     }
 
     #[test]
@@ -115,7 +126,8 @@ mod tests {
     #[test]
     fn a_reason_is_needed_and_is_one_line() {
         let target = || LockTarget::Agent(Name::parse("a").unwrap());
-        let check = |reason: &str, ttl| Lock::check(Ulid::new(Millis(1), [0; 10]), target(), reason, "uid:0", ttl, Millis(1));
+        let check =
+            |reason: &str, ttl| Lock::check(Ulid::new(Millis(1), [0; 10]), target(), reason, "uid:0", ttl, Millis(1));
         for reason in ["", "a\nb", "\u{1b}[31m", &"x".repeat(MAX_REASON + 1)] {
             assert_eq!(check(reason, Duration::ZERO).map_err(|i| i.field), Err("reason"), "{reason:?}");
         }

@@ -150,7 +150,9 @@ impl Refusal {
     /// Whose fault it is.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Denied(_) | Self::Csr(_) | Self::Invalid(_) | Self::NotFound { .. } | Self::Exists { .. } => Fault::Caller,
+            Self::Denied(_) | Self::Csr(_) | Self::Invalid(_) | Self::NotFound { .. } | Self::Exists { .. } => {
+                Fault::Caller
+            }
             Self::Authority(AuthorityError::NoneActive | AuthorityError::EndsTooSoon) => Fault::Later,
             Self::Authority(_) => Fault::Us,
         }
@@ -180,7 +182,10 @@ impl Refusal {
             Self::Denied(Denial::TokenReplayed) => "The join token was used before, with another key.".to_owned(),
             Self::Denied(Denial::TrustDomain) => "This issuer serves another trust domain.".to_owned(),
             Self::Denied(Denial::Clock) => {
-                format!("The clocks of this node and of the issuer differ by more than {} s.", MAX_CLOCK_DIFFERENCE.as_secs())
+                format!(
+                    "The clocks of this node and of the issuer differ by more than {} s.",
+                    MAX_CLOCK_DIFFERENCE.as_secs()
+                )
             }
             Self::Denied(_) => "Not allowed.".to_owned(),
             Self::Csr(bad) => format!("The certificate request was refused: {bad}."),

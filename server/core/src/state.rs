@@ -40,12 +40,14 @@ impl World {
     /// What this node may know now. A banned node may know nothing, not even which origins are bound.
     pub fn slice(&self, node: &Node, now: Millis) -> Slice<'_> {
         let allowed = node::admit(node).is_ok();
-        let agents: Vec<&Agent> = self.agents.iter().filter(|agent| allowed && node::matches(node, &agent.nodes)).collect();
+        let agents: Vec<&Agent> =
+            self.agents.iter().filter(|agent| allowed && node::matches(node, &agent.nodes)).collect();
         let names: BTreeSet<&Name> = agents.iter().map(|agent| &agent.name).collect();
         let grants: Vec<&Grant> = self.grants.iter().filter(|grant| names.contains(&grant.agent)).collect();
         let granted: BTreeSet<&Name> = grants.iter().map(|grant| &grant.credential).collect();
         let credentials = self.credentials.iter().filter(|credential| granted.contains(&credential.name)).collect();
-        let concerns = |lock: &&Lock| lock.in_force(now) && agents.iter().any(|agent| lock.target.covers_agent(&agent.name));
+        let concerns =
+            |lock: &&Lock| lock.in_force(now) && agents.iter().any(|agent| lock.target.covers_agent(&agent.name));
         let locks = self.locks.iter().filter(concerns).collect();
         let origins: BTreeSet<String> = self
             .credentials
@@ -79,16 +81,15 @@ mod tests {
     }
 
     fn credential(name: &str) -> Credential {
-        let binding = format!(
-            r#"{{"to":"https://{name}.test:443","methods":["GET"],"paths":["/x"],"slot":"bearer"}}"#
-        );
+        let binding = format!(r#"{{"to":"https://{name}.test:443","methods":["GET"],"paths":["/x"],"slot":"bearer"}}"#);
         Credential::check(name, "sealed", binding.as_bytes(), NOW).unwrap()
     }
 
     fn world() -> World {
         let name = |text: &str| Name::parse(text).unwrap();
         let id = |n| Ulid::new(NOW, [n; 10]);
-        let grant = |n, agent, credential| Grant { id: id(n), agent: name(agent), credential: name(credential), created: NOW };
+        let grant =
+            |n, agent, credential| Grant { id: id(n), agent: name(agent), credential: name(credential), created: NOW };
         let lock = |n, agent| {
             Lock::check(id(n), LockTarget::Agent(name(agent)), "test", "uid:0", Duration::ZERO, NOW).unwrap()
         };

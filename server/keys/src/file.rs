@@ -25,7 +25,9 @@ pub enum Absent {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// There is none, and keys are sealed already.
-    #[error("the key file {0} is missing, and the issuer's keys are sealed under it; put it back, or start with an empty state directory")]
+    #[error(
+        "the key file {0} is missing, and the issuer's keys are sealed under it; put it back, or start with an empty state directory"
+    )]
     Missing(PathBuf),
     /// It or its directory cannot be read.
     #[error("the key file {path} cannot be read: {error}")]
@@ -65,7 +67,9 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// It has a second name, which may lie inside the state.
-    #[error("the key file {0} has a second name (a hard link), which a copy of the state might hold; copy it to a file of its own")]
+    #[error(
+        "the key file {0} has a second name (a hard link), which a copy of the state might hold; copy it to a file of its own"
+    )]
     Linked(PathBuf),
     /// Not 32 bytes.
     #[error("the key file {path} holds {length} bytes instead of {KEY}; it is damaged or not a key file")]
@@ -79,7 +83,9 @@ pub enum KeyFileError {
     #[error("the key file {0} holds the same byte 32 times, which is no key")]
     Weak(PathBuf),
     /// A backup of the state would hold the key that seals it (case H09).
-    #[error("the key file {path} lies inside the state directory {state}; a copy of the state would hold its own key: move it elsewhere")]
+    #[error(
+        "the key file {path} lies inside the state directory {state}; a copy of the state would hold its own key: move it elsewhere"
+    )]
     InsideState {
         /// Where it is.
         path: PathBuf,
@@ -101,7 +107,8 @@ impl KeyFile {
             Err(_) if absent == Absent::Refuse => Err(KeyFileError::Missing(path.to_owned())),
             Err(_) => {
                 make(path, rng).map_err(|error| KeyFileError::Unwritable { path: path.to_owned(), error })?;
-                let file = File::open(path).map_err(|error| KeyFileError::Unreadable { path: path.to_owned(), error })?;
+                let file =
+                    File::open(path).map_err(|error| KeyFileError::Unreadable { path: path.to_owned(), error })?;
                 read(path, file)
             }
         }

@@ -46,13 +46,15 @@ impl KeyManager for SealedKeys {
     }
 
     fn open(&self, purpose: Purpose, reference: &[u8], rng: &dyn SecureRandom) -> Result<Arc<dyn Signer>, KeyError> {
-        if reference.len() <= HEAD + AES_256_GCM.tag_len() || reference.len() > MAX_REFERENCE || reference[0] != VERSION {
+        if reference.len() <= HEAD + AES_256_GCM.tag_len() || reference.len() > MAX_REFERENCE || reference[0] != VERSION
+        {
             return Err(KeyError::NotAReference);
         }
         let (head, sealed) = reference.split_at(HEAD);
         let nonce = Nonce::try_assume_unique_for_key(&head[1 + ID..]).map_err(|_| KeyError::NotAReference)?;
         let mut body = Zeroizing::new(sealed.to_vec());
-        let length = self.cipher()?.open_in_place(nonce, aad(purpose, head), &mut body).map_err(|_| KeyError::Sealed)?.len();
+        let length =
+            self.cipher()?.open_in_place(nonce, aad(purpose, head), &mut body).map_err(|_| KeyError::Sealed)?.len();
         let pkcs8 = Secret::new(body[..length].to_vec());
         Ok(Arc::new(SoftwareKey::read(purpose, &pkcs8, rng)?))
     }

@@ -1,9 +1,9 @@
 //! Registered agents.
 
+use crate::MAX_PAGE;
 use crate::cells::{Cells, selectors};
 use crate::error::StoreError;
 use crate::tx::{Read, Tx};
-use crate::MAX_PAGE;
 use avouch_core::Agent;
 use avouch_words::Name;
 use sqlx::sqlite::SqliteRow;
@@ -12,7 +12,8 @@ use std::time::Duration;
 impl Read {
     /// The agent of this name.
     pub async fn agent(&mut self, name: &Name) -> Result<Option<Agent>, StoreError> {
-        let row = sqlx::query("SELECT * FROM agents WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        let row =
+            sqlx::query("SELECT * FROM agents WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(agent).transpose()
     }
 

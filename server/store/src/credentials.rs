@@ -1,9 +1,9 @@
 //! Credentials: names and bindings, never values.
 
+use crate::MAX_PAGE;
 use crate::cells::Cells;
 use crate::error::StoreError;
 use crate::tx::{Read, Tx};
-use crate::MAX_PAGE;
 use avouch_core::Credential;
 use avouch_policy::Binding;
 use avouch_words::Name;
@@ -12,8 +12,10 @@ use sqlx::sqlite::SqliteRow;
 impl Read {
     /// The credential of this name.
     pub async fn credential(&mut self, name: &Name) -> Result<Option<Credential>, StoreError> {
-        let row =
-            sqlx::query("SELECT * FROM credentials WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        let row = sqlx::query("SELECT * FROM credentials WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(self.sql())
+            .await?;
         row.as_ref().map(credential).transpose()
     }
 

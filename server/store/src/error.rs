@@ -88,7 +88,9 @@ pub enum OpenError {
         error: io::Error,
     },
     /// There was a database, and it is gone or empty.
-    #[error("the database {0} was made before and is now missing or empty; restore it, or remove the whole state directory to begin anew")]
+    #[error(
+        "the database {0} was made before and is now missing or empty; restore it, or remove the whole state directory to begin anew"
+    )]
     Gone(PathBuf),
     /// It is not whole.
     #[error("the database {path} is damaged ({finding}); restore it from a backup")]

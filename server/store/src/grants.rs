@@ -1,9 +1,9 @@
 //! Grants.
 
+use crate::MAX_PAGE;
 use crate::cells::Cells;
 use crate::error::StoreError;
 use crate::tx::{Read, Tx};
-use crate::MAX_PAGE;
 use avouch_core::Grant;
 use avouch_words::Ulid;
 use sqlx::sqlite::SqliteRow;

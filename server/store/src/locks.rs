@@ -1,9 +1,9 @@
 //! Locks. They are never deleted: an ended one tells a helper that still holds it that it may let go.
 
+use crate::MAX_PAGE;
 use crate::cells::Cells;
 use crate::error::StoreError;
 use crate::tx::{Read, Tx};
-use crate::MAX_PAGE;
 use avouch_core::{Lock, LockTarget};
 use avouch_words::{Millis, Ulid};
 use sqlx::sqlite::SqliteRow;
@@ -27,10 +27,11 @@ impl Read {
 
     /// Identifiers of the locks that ended last, newest end first, at most [`MAX_PAGE`].
     pub async fn ended_locks(&mut self) -> Result<Vec<Ulid>, StoreError> {
-        let rows = sqlx::query("SELECT id FROM locks WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT $1")
-            .bind(MAX_PAGE)
-            .fetch_all(self.sql())
-            .await?;
+        let rows =
+            sqlx::query("SELECT id FROM locks WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT $1")
+                .bind(MAX_PAGE)
+                .fetch_all(self.sql())
+                .await?;
         rows.iter().map(|row| Cells::of(row, "locks").ulid("id")).collect()
     }
 }

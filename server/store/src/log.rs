@@ -89,7 +89,8 @@ impl Read {
 
     /// The newest signed head.
     pub async fn newest_checkpoint(&mut self) -> Result<Option<StoredCheckpoint>, StoreError> {
-        let row = sqlx::query("SELECT * FROM checkpoints ORDER BY size DESC LIMIT 1").fetch_optional(self.sql()).await?;
+        let row =
+            sqlx::query("SELECT * FROM checkpoints ORDER BY size DESC LIMIT 1").fetch_optional(self.sql()).await?;
         row.map(|row| {
             let cells = Cells::of(&row, "checkpoints");
             let peaks = cells.raw::<&[u8]>("peaks")?.chunks(32).map(|peak| peak.try_into().map(Digest::from_bytes));

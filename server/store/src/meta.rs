@@ -4,8 +4,8 @@ use crate::cells::Cells;
 use crate::error::StoreError;
 use crate::tx::Read;
 use avouch_words::{Millis, TrustDomain};
-use sqlx::sqlite::SqlitePool;
 use sqlx::Row;
+use sqlx::sqlite::SqlitePool;
 
 /// The one row that names the database.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Nodes that joined.
 
+use crate::MAX_PAGE;
 use crate::cells::{Cells, selectors};
 use crate::error::StoreError;
 use crate::tx::{Read, Tx, bytes};
-use crate::MAX_PAGE;
 use avouch_core::Node;
 use avouch_core::node::Serial;
 use avouch_words::{Millis, Name, SpiffeId};
@@ -12,14 +12,17 @@ use sqlx::sqlite::SqliteRow;
 impl Read {
     /// The node of this name.
     pub async fn node(&mut self, name: &Name) -> Result<Option<Node>, StoreError> {
-        let row = sqlx::query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        let row =
+            sqlx::query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(node).transpose()
     }
 
     /// The node of this SPIFFE ID: who is on a connection.
     pub async fn node_by_id(&mut self, id: &SpiffeId) -> Result<Option<Node>, StoreError> {
-        let row =
-            sqlx::query("SELECT * FROM nodes WHERE spiffe_id = $1").bind(id.as_str()).fetch_optional(self.sql()).await?;
+        let row = sqlx::query("SELECT * FROM nodes WHERE spiffe_id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.sql())
+            .await?;
         row.as_ref().map(node).transpose()
     }
 

@@ -94,10 +94,11 @@ impl Store {
     async fn check_whole(&self, path: &Path) -> Result<(), OpenError> {
         let damaged = |finding: String| OpenError::Damaged { path: path.to_owned(), finding };
         for check in ["PRAGMA integrity_check(1)", "PRAGMA foreign_key_check"] {
-            let rows = sqlx::query(check).fetch_all(&self.writer).await.map_err(|error| match primary_code(&error) {
-                Some(SQLITE_CORRUPT | SQLITE_NOTADB) => damaged(error.to_string()),
-                _ => OpenError::Store { path: path.to_owned(), error: error.into() },
-            })?;
+            let rows =
+                sqlx::query(check).fetch_all(&self.writer).await.map_err(|error| match primary_code(&error) {
+                    Some(SQLITE_CORRUPT | SQLITE_NOTADB) => damaged(error.to_string()),
+                    _ => OpenError::Store { path: path.to_owned(), error: error.into() },
+                })?;
             if let Some(row) = rows.first() {
                 let finding: String = row.try_get(0).unwrap_or_else(|_| check.to_owned());
                 if finding != "ok" {
@@ -161,7 +162,10 @@ fn hold(path: &Path) -> Result<File, OpenError> {
             return Err(OpenError::InUse { path: path.to_owned(), owner });
         }
     }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
     Ok(file)
 }
 

@@ -57,13 +57,14 @@ impl Tx {
     pub async fn advance_spool(&mut self, chain: &Chain, digests: &[Digest]) -> Result<(), StoreError> {
         self.change();
         let first = chain.next().saturating_sub(digests.len() as u64);
-        let advanced = sqlx::query("UPDATE spools SET next = $1, head = $2 WHERE id = $3 AND next = $4 AND closed_ms IS NULL")
-            .bind(signed(chain.next()))
-            .bind(&chain.head().as_bytes()[..])
-            .bind(&chain.spool().0[..])
-            .bind(signed(first))
-            .execute(self.sql())
-            .await?;
+        let advanced =
+            sqlx::query("UPDATE spools SET next = $1, head = $2 WHERE id = $3 AND next = $4 AND closed_ms IS NULL")
+                .bind(signed(chain.next()))
+                .bind(&chain.head().as_bytes()[..])
+                .bind(&chain.spool().0[..])
+                .bind(signed(first))
+                .execute(self.sql())
+                .await?;
         if advanced.rows_affected() != 1 {
             return Err(StoreError::NotFound("spool position"));
         }

@@ -47,13 +47,14 @@ impl Tx {
     /// number of racing callers exactly one is first (H04); all that is said after a miss is why.
     pub async fn use_token(&mut self, digest: &Digest, key: &Digest, now: Millis) -> Result<TokenUse, StoreError> {
         self.change();
-        let used = sqlx::query("UPDATE tokens SET used_with = $1 WHERE digest = $2 AND used_with IS NULL AND expires_ms > $3")
-            .bind(&key.as_bytes()[..])
-            .bind(&digest.as_bytes()[..])
-            .bind(now.0)
-            .execute(self.sql())
-            .await?
-            .rows_affected();
+        let used =
+            sqlx::query("UPDATE tokens SET used_with = $1 WHERE digest = $2 AND used_with IS NULL AND expires_ms > $3")
+                .bind(&key.as_bytes()[..])
+                .bind(&digest.as_bytes()[..])
+                .bind(now.0)
+                .execute(self.sql())
+                .await?
+                .rows_affected();
         let Some(token) = self.token(digest).await? else {
             return Ok(TokenUse::Unknown);
         };

@@ -80,7 +80,16 @@ fn lock(n: u8, agent: &str) -> Lock {
 
 fn authority(n: u8, purpose: Purpose, state: AuthorityState) -> Authority {
     let not_after = NOW.plus(Duration::from_secs(86_400));
-    Authority { id: id(n), purpose, state, reference: vec![1], public: vec![2], created: NOW, not_after, last_expiry: NOW }
+    Authority {
+        id: id(n),
+        purpose,
+        state,
+        reference: vec![1],
+        public: vec![2],
+        created: NOW,
+        not_after,
+        last_expiry: NOW,
+    }
 }
 
 fn event() -> Body {
@@ -113,7 +122,8 @@ async fn everything_reads_back_as_it_was_put() {
     tx.create_lock(&lock(2, "researcher")).await.unwrap();
     let made = authority(3, Purpose::Log, AuthorityState::Prepared);
     tx.create_authority(&made).await.unwrap();
-    let renewed = Node { serial: Serial([2; 16]), previous: Some(Serial([1; 16])), banned: Some(NOW), ..node("laptop") };
+    let renewed =
+        Node { serial: Serial([2; 16]), previous: Some(Serial([1; 16])), banned: Some(NOW), ..node("laptop") };
     tx.put_node(&renewed).await.unwrap();
     let commitment = tx.commit_to("me@example.test", [9; 16]).await.unwrap();
     commit(tx).await.unwrap();
@@ -448,7 +458,8 @@ async fn a_damaged_value_is_an_error_and_never_a_gap() {
     drop(f.store);
     let path = f.dir.path().join("avouch.db");
     let mut bytes = std::fs::read(&path).unwrap();
-    let places: Vec<usize> = bytes.windows(10).enumerate().filter(|(_, w)| w == b"researcher").map(|(at, _)| at).collect();
+    let places: Vec<usize> =
+        bytes.windows(10).enumerate().filter(|(_, w)| w == b"researcher").map(|(at, _)| at).collect();
     for at in places {
         bytes[at] = b'R';
     }

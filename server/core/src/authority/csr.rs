@@ -4,7 +4,9 @@
 use crate::keys::KeyError;
 use avouch_words::{Digest, Secret};
 use ring::rand::SecureRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 use std::fmt;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ECDSA_WITH_SHA256};
@@ -50,7 +52,12 @@ impl ProvenKey {
         let info = &request.certification_request_info;
         let key = &info.subject_pki;
         let on_p256 = key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY
-            && key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).is_some_and(|oid| oid == OID_EC_P256);
+            && key
+                .algorithm
+                .parameters
+                .as_ref()
+                .and_then(|any| any.as_oid().ok())
+                .is_some_and(|oid| oid == OID_EC_P256);
         if !on_p256 || request.signature_algorithm.algorithm != OID_SIG_ECDSA_WITH_SHA256 {
             return Err(BadCsr::Algorithm);
         }
@@ -76,7 +83,8 @@ impl ProvenKey {
 /// is plainly held.
 pub fn own_key(rng: &dyn SecureRandom) -> Result<(Secret, ProvenKey), KeyError> {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, rng).map_err(|_| KeyError::Broken)?;
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), rng).map_err(|_| KeyError::Broken)?;
+    let pair =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), rng).map_err(|_| KeyError::Broken)?;
     let point = pair.public_key().as_ref().try_into().map_err(|_| KeyError::Broken)?;
     Ok((Secret::new(pkcs8.as_ref().to_vec()), ProvenKey(point)))
 }
@@ -89,7 +97,10 @@ const POINT: usize = 65;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair as RcgenKey, KeyUsagePurpose, SanType};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair as RcgenKey,
+        KeyUsagePurpose, SanType,
+    };
 
     fn csr(key: &RcgenKey, change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
         let mut params = CertificateParams::default();

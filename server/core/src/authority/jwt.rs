@@ -54,7 +54,12 @@ struct Claims<'a> {
 
 impl JwtSigner {
     /// An authority as it was stored. Its `kid` is its identifier.
-    pub fn open(trust_domain: &TrustDomain, id: Ulid, not_after: Millis, signer: Arc<dyn Signer>) -> Result<Self, AuthorityError> {
+    pub fn open(
+        trust_domain: &TrustDomain,
+        id: Ulid,
+        not_after: Millis,
+        signer: Arc<dyn Signer>,
+    ) -> Result<Self, AuthorityError> {
         if signer.purpose() != Purpose::JwtAuthority {
             return Err(AuthorityError::Mismatch(id));
         }

@@ -69,7 +69,11 @@ pub struct Lifetimes {
 impl Lifetimes {
     /// The usual overlap for a life: the next is prepared at half of it and used when a third is left.
     pub const fn of(life: Duration) -> Self {
-        Self { life, prepare: Duration::from_millis(life.as_millis() as u64 / 2), activate: Duration::from_millis(life.as_millis() as u64 / 3) }
+        Self {
+            life,
+            prepare: Duration::from_millis(life.as_millis() as u64 / 2),
+            activate: Duration::from_millis(life.as_millis() as u64 / 3),
+        }
     }
 }
 
@@ -103,14 +107,19 @@ pub fn next(authorities: &[Authority], purpose: Purpose, lifetimes: &Lifetimes, 
     let over = |authority: &&Authority| {
         now > authority.last_expiry && (authority.state == AuthorityState::Old || now > authority.not_after)
     };
-    mine().filter(|authority| authority.state != AuthorityState::Active).find(over).map(|authority| Step::Remove(authority.id))
+    mine()
+        .filter(|authority| authority.state != AuthorityState::Active)
+        .find(over)
+        .map(|authority| Step::Remove(authority.id))
 }
 
 /// The one that signs now.
 pub fn active(authorities: &[Authority], purpose: Purpose, now: Millis) -> Result<&Authority, AuthorityError> {
     authorities
         .iter()
-        .find(|authority| authority.purpose == purpose && authority.state == AuthorityState::Active && now < authority.not_after)
+        .find(|authority| {
+            authority.purpose == purpose && authority.state == AuthorityState::Active && now < authority.not_after
+        })
         .ok_or(AuthorityError::NoneActive)
 }
 

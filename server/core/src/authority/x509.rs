@@ -86,7 +86,8 @@ impl X509Signer {
         if !fits {
             return Err(mismatch());
         }
-        let bound = |time: x509_parser::time::ASN1Time| time.timestamp().checked_mul(1000).map(Millis).ok_or_else(mismatch);
+        let bound =
+            |time: x509_parser::time::ASN1Time| time.timestamp().checked_mul(1000).map(Millis).ok_or_else(mismatch);
         let (not_before, not_after) = (bound(parsed.validity().not_before)?, bound(parsed.validity().not_after)?);
         let params = authority_params(id, signer.public_key());
         drop(parsed);
@@ -154,7 +155,11 @@ impl WholeSecond for Millis {
 }
 
 /// The real signature under the bytes that were linted.
-fn finish(dummy: &[u8], signer: &dyn Signer, rng: &dyn SecureRandom) -> Result<CertificateDer<'static>, AuthorityError> {
+fn finish(
+    dummy: &[u8],
+    signer: &dyn Signer,
+    rng: &dyn SecureRandom,
+) -> Result<CertificateDer<'static>, AuthorityError> {
     let signed_part = der::signed_part(dummy).ok_or(AuthorityError::Build)?;
     let signature = signer.sign(signed_part, rng)?;
     Ok(CertificateDer::from(der::certificate(signed_part, &signature)))

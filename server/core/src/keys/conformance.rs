@@ -2,7 +2,9 @@
 
 use super::{KeyError, KeyManager, Purpose};
 use ring::rand::SecureRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm};
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm,
+};
 
 /// The longest reference, in bytes; a store row holds it.
 pub const MAX_REFERENCE: usize = 4096;

@@ -58,7 +58,11 @@ fn permit(id: &str, seconds: u64) -> X509Permit {
 }
 
 fn bundles(authority: &X509Signer) -> Bundles {
-    Bundles::from_iter([Bundle { trust_domain: domain(), x509: vec![authority.certificate().clone()], jwt: Vec::new() }])
+    Bundles::from_iter([Bundle {
+        trust_domain: domain(),
+        x509: vec![authority.certificate().clone()],
+        jwt: Vec::new(),
+    }])
 }
 
 /// Rows X509-20 to X509-29.
@@ -79,7 +83,8 @@ fn an_authority_certificate_keeps_the_profile() {
 fn a_leaf_keeps_the_profile_and_verifies() {
     let authority = authority(&Counting::new(), LIFE);
     let (_, key) = own_key(&SystemRandom::new()).unwrap();
-    let issued = authority.sign(&permit("spiffe://example.test/agent/a", 900), &key, NOW, &SystemRandom::new()).unwrap();
+    let issued =
+        authority.sign(&permit("spiffe://example.test/agent/a", 900), &key, NOW, &SystemRandom::new()).unwrap();
     let svid = X509Svid::verify(std::slice::from_ref(&issued.certificate), &bundles(&authority), NOW).unwrap();
     assert_eq!((svid.id(), svid.serial(), svid.not_after()), (&issued.id, &issued.serial.0[..], issued.not_after));
     assert!(svid.public_key().ends_with(key.point()));
