@@ -32,13 +32,30 @@ fn as_a_child() {
     };
     match role.as_str() {
         "connect" => {
-            let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
-            stream.write_all(b"x").unwrap();
+            let _stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+        }
+        "drop" => {
+            let _stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+            nix::unistd::setuid(NOBODY.into()).unwrap();
             std::io::stdin().read_line(&mut String::new()).unwrap();
         }
         "flood" => flood(Path::new(&path)),
+        "namespace" => serve_in_a_namespace(Path::new(&path)),
         _ => unreachable!(),
     }
+}
+
+const NOBODY: u32 = 65534;
+
+/// Another user, or another namespace, needs root.
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("not run: needs root");
+    }
+    root
 }
 
 async fn accept(incoming: &mut (impl Stream<Item = std::io::Result<super::Attested>> + Unpin)) -> super::Attested {
@@ -91,6 +108,81 @@ async fn the_end_of_the_peer_is_seen() {
     assert!(matches!(peer.recheck(), Err(Unattested::Exited)), "a zombie is not the peer");
     child.wait().unwrap();
     assert!(matches!(peer.recheck(), Err(Unattested::Exited)));
+}
+
+/// U05: the peer connected as root and then became somebody else.
+#[tokio::test]
+async fn a_peer_that_changed_its_user_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let place = private();
+    let path = place.path().join("a.sock");
+    let listener = listen(&path, 0o600).unwrap();
+    let mut child = child("drop", &path).spawn().unwrap();
+    let peer = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await.unwrap().peer;
+    assert_eq!(peer.uid(), 0);
+    peer.recheck().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    let changed = async {
+        while peer.recheck().is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), changed).await.unwrap();
+    let refused = peer.recheck();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(refused, Err(Unattested::UidChanged)), "{refused:?}");
+}
+
+/// U07: whoever the server's PID namespace cannot see is nobody.
+#[tokio::test]
+async fn a_peer_outside_the_pid_namespace_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let place = private();
+    let inner = child("namespace", place.path());
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::piped());
+    let mut server = command.stdout(Stdio::null()).spawn().unwrap();
+    let path = place.path().join("a.sock");
+    let connected = async {
+        loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => return stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let mut outside = tokio::time::timeout(Duration::from_secs(10), connected).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(10), outside.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(end, Ok(0) | Err(_)), "closed without a word");
+    std::fs::write(place.path().join("go"), "").unwrap();
+    assert!(server.wait().unwrap().success(), "the server took its own neighbour, and nobody else");
+}
+
+/// Accepts nobody until it connects to itself.
+fn serve_in_a_namespace(place: &Path) {
+    let path = place.join("a.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = listen(&path, 0o600).unwrap();
+        let go = async {
+            while !place.join("go").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = go => {}
+            _ = listener.accept() => panic!("an unseen process was accepted"),
+        }
+        let _neighbour = UnixStream::connect(&path).await.unwrap();
+        let seen = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await.unwrap();
+        assert_eq!(seen.peer.pid(), std::process::id() as i32);
+    });
 }
 
 /// U03, U04: another process got the descriptor and speaks in the connector's name.
