@@ -106,6 +106,11 @@ fn the_algorithm_has_to_fit_the_key() {
         let token = keys.token(&json!({"alg": algorithm, "kid": kid}), &claims());
         assert_eq!(verify(&token, &bundles(&keys)), Err(BadJwtSvid::Signature), "{algorithm} {kid}");
     }
+    // A curve's signature under another curve's name, by a key that made it.
+    for (said, kid, made) in [("ES384", "p256", "ES256"), ("ES256", "p384", "ES384"), ("ES512", "p256", "ES256")] {
+        let token = keys.raw(&json!({"alg": said, "kid": kid}).to_string(), &claims().to_string(), made);
+        assert_eq!(verify(&token, &bundles(&keys)), Err(BadJwtSvid::Signature), "{said}");
+    }
     // What RS256 made is not what PS256 or RS384 says.
     for said in ["PS256", "RS384", "RS512"] {
         let token = keys.raw(&json!({"alg": said, "kid": "rsa"}).to_string(), &claims().to_string(), "RS256");
