@@ -150,6 +150,8 @@ fn a_replaced_program_has_a_hash_and_no_path() {
     let original = found(&attestor, child.id() as i32);
     fs::remove_file(&path).unwrap();
     fs::write(&path, b"trusted").unwrap();
+    // What the kernel calls a deleted program: somebody may have a file of that name.
+    fs::write(place.path().join("program (deleted)"), b"trusted").unwrap();
     let replaced = found(&attestor, child.id() as i32);
     child.kill().unwrap();
     child.wait().unwrap();
