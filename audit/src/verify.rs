@@ -182,33 +182,36 @@ pub fn verify(
         let number = heads.len() as u64 + 1;
         heads.push(Checkpoint::open(note, &key).map_err(|why| Fault::Checkpoint { number, why }));
     };
+    let mut fault = None;
     for part in parts {
         match part {
-            Ok(Part::Entry(bytes)) => entries.push(&bytes)?,
+            // Behind a bad entry only heads are of interest: they tell whether it is the first.
+            Ok(Part::Entry(bytes)) if fault.is_none() => fault = entries.push(&bytes).err(),
+            Ok(Part::Entry(_)) => {}
             Ok(Part::Checkpoint(note)) => open(&note, &mut heads),
             Ok(Part::Key(_)) => return Err(Fault::Key),
-            Err(why) => return Err(Fault::Read { index: entries.size(), why }),
+            Err(why) => return Err(fault.unwrap_or(Fault::Read { index: entries.size(), why })),
         }
     }
     let in_log = heads.len() as u64;
     if let Some(note) = newest_seen {
         open(note, &mut heads);
     }
-    let mut heads = heads.into_iter().collect::<Result<Vec<_>, _>>();
-    if let Ok(heads) = &mut heads {
-        heads.sort_by_key(|head| head.size);
+    let heads: Result<Vec<_>, _> = heads.into_iter().collect();
+    let (mut heads, bad_head) = match heads {
+        Ok(heads) => (heads, None),
+        Err(bad) => (Vec::new(), Some(bad)),
+    };
+    heads.sort_by_key(|head| head.size);
+    if let Some(fault) = fault.or_else(|| entries.finish(&heads).err()) {
+        let before = fault.index().unwrap_or(0);
+        heads.retain(|head| head.size <= before);
+        return Err(check_heads(&entries, &heads).err().unwrap_or(fault));
     }
-    entries.finish(heads.as_deref().unwrap_or_default())?;
-    let heads = heads?;
-
-    let mut good = 0;
-    for head in &heads {
-        match entries.root_at(head.size) {
-            None => return Err(Fault::Cut { index: entries.size(), covers: head.size }),
-            Some(root) if root != head.root => return Err(Fault::Root { index: good, size: head.size }),
-            Some(_) => good = head.size,
-        }
+    if let Some(bad) = bad_head {
+        return Err(bad);
     }
+    let good = check_heads(&entries, &heads)?;
     match heads.last() {
         Some(newest) if good == entries.size() => Ok(Report {
             key: key.to_string(),
@@ -221,6 +224,19 @@ pub fn verify(
         }),
         _ => Err(Fault::Unsigned { index: good }),
     }
+}
+
+/// How many entries the largest head covers, if all of them fit the entries. They come by size.
+fn check_heads(entries: &Entries, heads: &[Checkpoint]) -> Result<u64, Fault> {
+    let mut good = 0;
+    for head in heads {
+        match entries.root_at(head.size) {
+            None => return Err(Fault::Cut { index: entries.size(), covers: head.size }),
+            Some(root) if root != head.root => return Err(Fault::Root { index: good, size: head.size }),
+            Some(_) => good = head.size,
+        }
+    }
+    Ok(good)
 }
 
 #[cfg(test)]

@@ -197,13 +197,14 @@ impl Walk {
 }
 
 /// Whether a bad end is what a crash leaves: it begins with a torn line, and what may follow was in the same write.
-/// A later record behind a torn line is no crash, unless a page in between was never written and reads as zeros.
+/// A whole record in it is no crash, unless a page before it was never written and reads as zeros.
 fn is_torn(end: &[u8], chain: Chain) -> bool {
-    let line = end.split(|b| *b == b'\n').next().unwrap_or_default();
-    line.contains(&0)
-        || !end.split(|b| *b == b'\n').any(|line| {
-            SpoolRecord::decode(line).is_ok_and(|record| record.spool == chain.spool())
-        })
+    let is_record = |line: &[u8]| {
+        let record = line.strip_suffix(b"\n").map(SpoolRecord::decode);
+        matches!(record, Some(Ok(record)) if record.spool == chain.spool())
+    };
+    let mut lines = end.split_inclusive(|b| *b == b'\n').peekable();
+    lines.peek().is_some_and(|line| line.contains(&0)) || !lines.any(is_record)
 }
 
 fn truncate(path: &Path, bytes: u64) -> Result<(), SpoolFault> {
