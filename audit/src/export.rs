@@ -77,7 +77,11 @@ impl<R: BufRead> Reader<R> {
         }
         if line.pop() != Some(b'\n') {
             // Either the line goes on past the limit, or the file ends in its middle.
-            return Err(if line.len() >= MAX_LINE { ReadFault::TooLong(self.line) } else { ReadFault::Form(self.line) });
+            return Err(if line.len() >= MAX_LINE {
+                ReadFault::TooLong(self.line)
+            } else {
+                ReadFault::Form(self.line)
+            });
         }
         if line.is_empty() {
             return Err(ReadFault::Form(self.line));
@@ -87,7 +91,9 @@ impl<R: BufRead> Reader<R> {
             return Ok(Some(Part::Key(serde_json::from_slice::<KeyLine>(&line).map_err(form)?.key)));
         }
         if line.starts_with(b"{\"checkpoint\":") {
-            return Ok(Some(Part::Checkpoint(serde_json::from_slice::<CheckpointLine>(&line).map_err(form)?.checkpoint)));
+            return Ok(Some(Part::Checkpoint(
+                serde_json::from_slice::<CheckpointLine>(&line).map_err(form)?.checkpoint,
+            )));
         }
         if line.len() > MAX_RECORD {
             return Err(ReadFault::TooLong(self.line));

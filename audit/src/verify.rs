@@ -80,7 +80,7 @@ pub enum Fault {
         /// Why.
         why: EntryFault,
     },
-    /// A head that is not valid. The entries it would have vouched for begin with `index`.
+    /// A head that is not valid.
     #[error("the {number}. signed head is bad: {why}")]
     Checkpoint {
         /// Which head, from 1.
@@ -89,7 +89,9 @@ pub enum Fault {
         why: BadCheckpoint,
     },
     /// A head covers more entries than there are: the end of the log was cut off.
-    #[error("a signed head covers {covers} entries, but there are only {index}: the end was cut off, from entry {index} on")]
+    #[error(
+        "a signed head covers {covers} entries, but there are only {index}: the end was cut off, from entry {index} on"
+    )]
     Cut {
         /// How many entries there are: the first one missing.
         index: u64,

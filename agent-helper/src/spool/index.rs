@@ -214,9 +214,7 @@ impl Index {
             (None, _) => Ok(avouch_audit::spool::GENESIS),
             (_, Some(held)) if held.next == next => Ok(held.head),
             (Some(_), _) if next == self.chain.next() => Ok(self.chain.head()),
-            (Some(last), _) => {
-                self.read(last, 1)?.first().map(|bytes| leaf(bytes)).ok_or(SpoolFault::Gone(last))
-            }
+            (Some(last), _) => self.read(last, 1)?.first().map(|bytes| leaf(bytes)).ok_or(SpoolFault::Gone(last)),
         }
     }
 

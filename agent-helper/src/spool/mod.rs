@@ -191,6 +191,10 @@ impl Spool {
         if let Some(fault) = self.fault() {
             return Err(fault);
         }
+        // The rest of the queue is for those who wait.
+        if self.queue.capacity() <= MAX_WAITING {
+            return Err(SpoolFault::Busy);
+        }
         self.queue.try_send(Message::Append(Box::new(Item { event, reply: None }))).map_err(refused)
     }
 

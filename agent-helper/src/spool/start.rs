@@ -215,4 +215,3 @@ fn truncate(path: &Path, bytes: u64) -> Result<(), SpoolFault> {
     };
     cut().map_err(|why| fault(path, &why))
 }
-

@@ -211,6 +211,21 @@ async fn what_nobody_waits_for_keeps_its_place() {
 }
 
 #[tokio::test]
+async fn the_queue_has_an_end_and_keeps_places_for_those_who_wait() {
+    let dir = directory();
+    let (spool, disk) = open_faulty(dir.path());
+    disk.set(HANGS);
+    let mut queued = 0;
+    while spool.append_later(event(queued)).is_ok() {
+        queued += 1;
+        assert!(queued < 3 * (MAX_LATER as u64 + 1024));
+    }
+    assert_eq!(spool.append_later(event(0)), Err(SpoolFault::Busy));
+    let (waiting, ()) = tokio::join!(spool.append(event(queued)), async { disk.set(0) });
+    assert_eq!(waiting.unwrap().seq, queued);
+}
+
+#[tokio::test]
 async fn calls_without_an_outcome_become_unknown_at_the_next_start() {
     let dir = directory();
     let spool = open(dir.path()).unwrap();

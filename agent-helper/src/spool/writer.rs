@@ -254,7 +254,9 @@ impl<D: Disk> Writer<D> {
     }
 
     fn changed(&self) -> SpoolFault {
-        tracing::error!("the spool's file was deleted, renamed, truncated or written by someone else; nothing is recorded until the next start");
+        tracing::error!(
+            "the spool's file was deleted, renamed, truncated or written by someone else; nothing is recorded until the next start"
+        );
         self.shared.index().mark_broken();
         self.shared.fault().insert(SpoolFault::Changed).clone()
     }

@@ -332,15 +332,16 @@ events! {
 }
 
 impl IssuerEvent {
-    /// Whether `verify` has to name it, and fail: somebody rewrote, withheld or invented records.
-    pub const fn is_alarm(&self) -> bool {
-        matches!(
-            self,
-            Self::SpoolForked { .. }
-                | Self::SpoolGap { .. }
-                | Self::SpoolUnclosed { .. }
-                | Self::SpoolForeignAgent { .. }
-                | Self::SpoolMalformed { .. }
-        )
+    /// The node and spool that an alarm is about: somebody rewrote, withheld or invented records, and `verify` has
+    /// to name it and fail.
+    pub const fn alarm(&self) -> Option<(&SpiffeId, SpoolId)> {
+        match self {
+            Self::SpoolForked { node, spool, .. }
+            | Self::SpoolGap { node, spool, .. }
+            | Self::SpoolUnclosed { node, end: SpoolEnd { spool, .. }, .. }
+            | Self::SpoolForeignAgent { node, spool, .. }
+            | Self::SpoolMalformed { node, spool, .. } => Some((node, *spool)),
+            _ => None,
+        }
     }
 }

@@ -108,8 +108,10 @@ impl Entries {
                 if path != "/issuer" {
                     return Err(EntryFault::Writer);
                 }
-                if let Some((node, spool)) = self.spools.event(event)? {
-                    self.alarms.push(Alarm { index: entry.index, code: event.code(), node, spool });
+                self.spools.event(event)?;
+                if let Some((node, spool)) = event.alarm() {
+                    let alarm = Alarm { index: entry.index, code: event.code(), node: node.clone(), spool };
+                    self.alarms.push(alarm);
                 }
             }
             Body::Record(record) => {

@@ -12,8 +12,8 @@ pub(super) struct Spools {
     spools: HashMap<SpoolId, Spool>,
     /// The spool that each node has open.
     open: HashMap<SpiffeId, SpoolId>,
-    /// Intents that have no outcome.
-    intents: HashSet<(SpoolId, Ulid)>,
+    /// Intents that have no outcome, by node.
+    intents: HashSet<(SpiffeId, Ulid)>,
 }
 
 struct Spool {
@@ -22,8 +22,8 @@ struct Spool {
 }
 
 impl Spools {
-    /// An event of the issuer. If it is an alarm: which node and spool it is about.
-    pub(super) fn event(&mut self, event: &IssuerEvent) -> Result<Option<(SpiffeId, SpoolId)>, EntryFault> {
+    /// An event of the issuer.
+    pub(super) fn event(&mut self, event: &IssuerEvent) -> Result<(), EntryFault> {
         match event {
             IssuerEvent::SpoolOpened { node, spool } => {
                 if self.spools.contains_key(spool) || self.open.contains_key(node) {
@@ -31,21 +31,12 @@ impl Spools {
                 }
                 self.spools.insert(*spool, Spool { node: node.clone(), chain: Chain::start(*spool) });
                 self.open.insert(node.clone(), *spool);
-                Ok(None)
+                Ok(())
             }
-            IssuerEvent::SpoolClosed { node, end } => {
-                self.end(node, end.spool, end.records.0)?;
-                Ok(None)
+            IssuerEvent::SpoolClosed { node, end } | IssuerEvent::SpoolUnclosed { node, end, .. } => {
+                self.end(node, end.spool, end.records.0)
             }
-            IssuerEvent::SpoolUnclosed { node, end, .. } => {
-                self.end(node, end.spool, end.records.0)?;
-                Ok(Some((node.clone(), end.spool)))
-            }
-            IssuerEvent::SpoolForked { node, spool, .. }
-            | IssuerEvent::SpoolGap { node, spool, .. }
-            | IssuerEvent::SpoolForeignAgent { node, spool, .. }
-            | IssuerEvent::SpoolMalformed { node, spool, .. } => Ok(Some((node.clone(), *spool))),
-            _ => Ok(None),
+            _ => Ok(()),
         }
     }
 
@@ -58,10 +49,11 @@ impl Spools {
         spool.chain.follow(record, record.digest()?)?;
         match &record.event {
             HelperEvent::Intent { decision, .. } => {
-                self.intents.insert((record.spool, *decision));
+                self.intents.insert((writer.clone(), *decision));
             }
             HelperEvent::Outcome { decision, .. } => {
-                self.intents.remove(&(record.spool, *decision));
+                // It may be in another spool than the intent: the next start's, if the first one broke.
+                self.intents.remove(&(writer.clone(), *decision));
             }
             _ => {}
         }

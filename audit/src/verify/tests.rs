@@ -233,7 +233,12 @@ fn a_cut_tail_is_found_by_any_newer_head() {
         // The heads stay: they cover more than there is.
         let cut: Vec<Part> = whole
             .iter()
-            .filter(|part| !matches!(part, Part::Entry(_)) || { entries += 1; entries <= keep })
+            .filter(|part| {
+                !matches!(part, Part::Entry(_)) || {
+                    entries += 1;
+                    entries <= keep
+                }
+            })
             .cloned()
             .collect();
         let fault = check(&cut).unwrap_err();
@@ -245,7 +250,10 @@ fn a_cut_tail_is_found_by_any_newer_head() {
             .into_iter()
             .filter(|part| match part {
                 Part::Checkpoint(note) => Checkpoint::peek(note).unwrap().size <= keep,
-                Part::Entry(_) => { seen += 1; true }
+                Part::Entry(_) => {
+                    seen += 1;
+                    true
+                }
                 Part::Key(_) => true,
             })
             .collect();

@@ -57,7 +57,9 @@ async fn a_tail_of_garbage_or_zeros_is_cut() {
     let end = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
     // A page that was never written, before one that was: one write that power loss tore.
     let hole = [&whole[..end], &[0; 64][..], b"\n", &whole[end..]].concat();
-    for tail in [[&whole[..], &[0; 100]].concat(), [&whole[..], b"\n"].concat(), [&whole[..], b"{}\n{}\n"].concat(), hole] {
+    for tail in
+        [[&whole[..], &[0; 100]].concat(), [&whole[..], b"\n"].concat(), [&whole[..], b"{}\n{}\n"].concat(), hole]
+    {
         let torn = copy(dir.path());
         fs::write(torn.path().join(file.file_name().unwrap()), &tail).unwrap();
         let next = open(torn.path()).unwrap();
@@ -128,7 +130,10 @@ async fn a_deleted_renamed_truncated_or_grown_file_refuses_the_next_record() {
         let next = open(dir.path()).unwrap();
         assert_ne!(next.id(), spool.id(), "{what}");
         let found = events(&next).await;
-        assert!(matches!(&found[0], HelperEvent::SpoolBroken { previous, .. } if previous.spool == spool.id()), "{what}");
+        assert!(
+            matches!(&found[0], HelperEvent::SpoolBroken { previous, .. } if previous.spool == spool.id()),
+            "{what}"
+        );
         next.close().await;
         assert_eq!(open(dir.path()).unwrap().id(), next.id(), "{what}");
     }
