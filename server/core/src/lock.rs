@@ -72,8 +72,8 @@ impl Lock {
         })
     }
 
-    /// Whether it denies at this moment. A lock that has run out denies no more even before that is recorded;
-    /// one whose clock went back denies again: time alone never opens anything that a record has not ended.
+    /// Whether it denies at this moment. One that has run out denies no more, even before that is recorded, so that a
+    /// stand-still of the issuer does not lengthen it.
     pub fn in_force(&self, now: Millis) -> bool {
         self.ended.is_none() && self.expires.is_none_or(|end| now < end)
     }
