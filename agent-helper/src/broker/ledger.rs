@@ -32,17 +32,19 @@ pub trait Ledger: Send + Sync {
 impl Ledger for Spool {
     fn durable(&self, event: HelperEvent) -> Recording<'_> {
         Box::pin(async move {
+            let code = event.code();
             self.append(event).await.map(drop).map_err(|fault| {
-                tracing::error!(%fault, "broker.ledger.durable");
+                tracing::error!(code, %fault, "audit.record.refused");
                 NotRecorded
             })
         })
     }
 
     fn behind(&self, event: HelperEvent) {
+        let code = event.code();
         // An outcome that is lost here is written as unknown by the next start.
         if let Err(fault) = self.append_later(event) {
-            tracing::error!(%fault, "broker.ledger.behind");
+            tracing::error!(code, %fault, "audit.record.lost");
         }
     }
 }
@@ -203,6 +205,11 @@ pub(super) fn denied(asker: &avouch_policy::Caller, cause: &Cause<'_>, of: Optio
         request: of.map(request),
         policy_version: Count(version),
     }
+}
+
+/// A connection that was not shown to be the session's.
+pub(super) fn listener_refused(caller: &avouch_policy::Caller, reason: &'static str) -> HelperEvent {
+    HelperEvent::ListenerRefused { agent: caller.agent.clone(), session: caller.session, reason: Code::of(reason) }
 }
 
 fn caller(caller: &avouch_policy::Caller) -> Caller {

@@ -173,22 +173,22 @@ impl Broker {
         mut forward: F,
     ) -> Result<End, Refusal> {
         let began = self.clock.boot();
-        let permit = match self.decide(caller, request)? {
+        let permit = match self.decide(caller, request).await? {
             Decision::Permit(permit) => permit,
             Decision::Passage(passage) => return self.pass(ended, *passage, forward, began).await,
         };
         let entry = self.enter(&permit, ended);
         let addresses = match forward.reuse(&permit) {
             true => Vec::new(),
-            false => egress::addresses(self.resolver.as_ref(), permit.dial())
-                .await
-                .map_err(|code| self.refuse_permitted(&permit, code))?,
+            false => match egress::addresses(self.resolver.as_ref(), permit.dial()).await {
+                Ok(addresses) => addresses,
+                Err(code) => return Err(self.refuse_permitted(&permit, code).await),
+            },
         };
         crash_point("before-intent");
-        self.ledger
-            .durable(ledger::intent(&permit))
-            .await
-            .map_err(|_| self.refuse_permitted(&permit, RefusalCode::AuditUnavailable))?;
+        if self.ledger.durable(ledger::intent(&permit)).await.is_err() {
+            return Err(self.refuse_permitted(&permit, RefusalCode::AuditUnavailable).await);
+        }
         crash_point("after-intent");
         let progress = Progress::default();
         let end = match self.vault.values(&permit).await {
@@ -217,14 +217,14 @@ impl Broker {
         request: CanonicalRequest,
     ) -> Result<Tunnel, Refusal> {
         let began = self.clock.boot();
-        match self.decide(caller, request)? {
+        match self.decide(caller, request).await? {
             Decision::Passage(passage) => {
                 let (addresses, entry) = self.clear_passage(&passage, ended).await?;
                 let decision = passage.decision();
                 Ok(Tunnel { decision, addresses, entry, began, progress: Progress::default() })
             }
             // Bound since it was looked at: no longer a tunnel.
-            Decision::Permit(permit) => Err(self.refuse_permitted(&permit, RefusalCode::Denied)),
+            Decision::Permit(permit) => Err(self.refuse_permitted(&permit, RefusalCode::Denied).await),
         }
     }
 
@@ -235,7 +235,7 @@ impl Broker {
 
     /// Enters a tunnel to a bound host, which is intercepted; cut when the agent is locked or the session ends. An
     /// agent that may do nothing at all is refused here; all else is decided on each request in the tunnel.
-    pub(crate) fn enter_intercepted(
+    pub(crate) async fn enter_intercepted(
         &self,
         caller: &Caller,
         ended: &CancellationToken,
@@ -246,7 +246,7 @@ impl Broker {
         self.open.judge_one(&entry, &self.policy.state.borrow(), now);
         match decide(&state, caller, request.clone(), now, self.decision()) {
             Verdict::Deny(denial) if is_of_the_agent(denial.reason()) => {
-                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&request)))
+                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&request)).await)
             }
             Verdict::Deny(_) | Verdict::Allow(_) | Verdict::Unbound(_) => Ok(entry),
         }
@@ -257,26 +257,33 @@ impl Broker {
         self.policy.state.borrow().is_bound(origin)
     }
 
-    /// Refuses what was never decided on, and records it.
-    pub(crate) fn refuse(&self, caller: &Caller, code: RefusalCode) -> Refusal {
-        self.record_refusal(caller, &Cause::Other { decision: self.decision(), code, version: 0 }, None)
+    /// Records that a connection on a session's listener was not shown to be the session's.
+    pub(crate) async fn refuse_connection(&self, caller: &Caller, reason: &'static str) {
+        let _ = self.ledger.durable(ledger::listener_refused(caller, reason)).await;
     }
 
-    fn decide(&self, caller: &Caller, request: CanonicalRequest) -> Result<Decision, Refusal> {
+    /// Refuses what was never decided on, and records it.
+    pub(crate) async fn refuse(&self, caller: &Caller, code: RefusalCode) -> Refusal {
+        self.record_refusal(caller, &Cause::Other { decision: self.decision(), code, version: 0 }, None).await
+    }
+
+    async fn decide(&self, caller: &Caller, request: CanonicalRequest) -> Result<Decision, Refusal> {
         let decision = self.decision();
         let state = Arc::clone(&self.policy.state.borrow());
         let other = |code| Cause::Other { decision, code, version: state.version() };
         if !self.is_fresh() {
-            return Err(self.record_refusal(caller, &other(RefusalCode::Stale), Some(&request)));
+            return Err(self.record_refusal(caller, &other(RefusalCode::Stale), Some(&request)).await);
         }
         let judged = request.clone();
         match decide(&state, caller, request, self.clock.now(), decision) {
             Verdict::Allow(permit) => Ok(Decision::Permit(Box::new(permit))),
             Verdict::Unbound(passage) if self.may_pass(judged.origin()) => Ok(Decision::Passage(Box::new(passage))),
-            Verdict::Unbound(_) => Err(self.record_refusal(caller, &other(RefusalCode::UnboundHost), Some(&judged))),
+            Verdict::Unbound(_) => {
+                Err(self.record_refusal(caller, &other(RefusalCode::UnboundHost), Some(&judged)).await)
+            }
             Verdict::Deny(denial) => {
                 tracing::info!(%decision, agent = %caller.agent, rule = denial.reason().rule(), "broker.request.denied");
-                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&judged)))
+                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&judged)).await)
             }
         }
     }
@@ -317,25 +324,29 @@ impl Broker {
         passage: &Passage,
         ended: &CancellationToken,
     ) -> Result<(Vec<SocketAddr>, Entry), Refusal> {
-        let refuse = |code| {
-            let cause = Cause::Other { decision: passage.decision(), code, version: passage.policy_version() };
-            self.record_refusal(passage.caller(), &cause, Some(passage.request()))
-        };
         let entry = self.open.enter(passage.caller(), Subject::Passage(passage.request().clone()), ended);
         self.open.judge_one(&entry, &self.policy.state.borrow(), self.clock.now());
         let origin = passage.request().origin();
-        let addresses = egress::unbound(self.resolver.as_ref(), origin.host(), origin.port()).await.map_err(refuse)?;
-        self.ledger.durable(ledger::passage(passage)).await.map_err(|_| refuse(RefusalCode::AuditUnavailable))?;
-        Ok((addresses, entry))
+        let code = match egress::unbound(self.resolver.as_ref(), origin.host(), origin.port()).await {
+            Err(code) => code,
+            Ok(addresses) => match self.ledger.durable(ledger::passage(passage)).await {
+                Ok(()) => return Ok((addresses, entry)),
+                Err(NotRecorded) => RefusalCode::AuditUnavailable,
+            },
+        };
+        let cause = Cause::Other { decision: passage.decision(), code, version: passage.policy_version() };
+        Err(self.record_refusal(passage.caller(), &cause, Some(passage.request())).await)
     }
 
-    fn refuse_permitted(&self, permit: &Permit, code: RefusalCode) -> Refusal {
+    async fn refuse_permitted(&self, permit: &Permit, code: RefusalCode) -> Refusal {
         let cause = Cause::Other { decision: permit.decision(), code, version: permit.policy_version() };
-        self.record_refusal(permit.caller(), &cause, Some(permit.request()))
+        self.record_refusal(permit.caller(), &cause, Some(permit.request())).await
     }
 
-    fn record_refusal(&self, caller: &Caller, cause: &Cause<'_>, request: Option<&CanonicalRequest>) -> Refusal {
-        self.ledger.behind(ledger::denied(caller, cause, request));
+    /// Waited for, so that an agent which is refused again and again is slowed by its own records and never crowds
+    /// out others' (case A31). What cannot be recorded is refused all the same.
+    async fn record_refusal(&self, caller: &Caller, cause: &Cause<'_>, request: Option<&CanonicalRequest>) -> Refusal {
+        let _ = self.ledger.durable(ledger::denied(caller, cause, request)).await;
         match cause {
             Cause::Denial(denial) => Refusal { code: denial.refusal(), decision: denial.decision() },
             Cause::Other { decision, code, .. } => Refusal { code: *code, decision: *decision },

@@ -75,7 +75,7 @@ pub(super) async fn serve(proxy: &Proxy, serving: &Serving, io: Io, place: Place
                 RefusalCode::BadRequest
             }
         };
-        let refusal = proxy.broker.refuse(&serving.caller, code);
+        let refusal = proxy.broker.refuse(&serving.caller, code).await;
         answer(&mut client, refusal, false, true).await;
         break;
     }
@@ -90,7 +90,7 @@ async fn one(proxy: &Proxy, serving: &Serving, client: &mut Client, head: &Reque
         Ok(Understood::Connect(origin)) => return Next::Tunnel(origin),
         Err(unfit) => {
             tracing::info!(session = %serving.caller.session, code = unfit.code.as_str(), why = unfit.why, "intercept.request.refused");
-            let refusal = proxy.broker.refuse(&serving.caller, unfit.code);
+            let refusal = proxy.broker.refuse(&serving.caller, unfit.code).await;
             // What follows such a head is not certain.
             answer(client, refusal, head_only, true).await;
             return Next::Close;

@@ -33,6 +33,20 @@ pub(crate) enum NotShown {
     Foreign(u32),
 }
 
+impl NotShown {
+    /// A stable word for records.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Ask(_) => "diagnostics_failed",
+            Self::NoEntry => "no_entry",
+            Self::State(_) => "not_established",
+            Self::Orphan => "orphaned",
+            Self::Root => "uid_0",
+            Self::Foreign(_) => "foreign_uid",
+        }
+    }
+}
+
 /// Which fence stands behind a session's listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Place};
-use super::diag::{self, Fence};
+use super::diag::{self, Fence, NotShown};
 use super::h1::Io;
 use super::{Proxy, Serving};
 
@@ -30,8 +30,16 @@ pub(super) async fn accept(proxy: Arc<Proxy>, serving: Arc<Serving>, listener: T
         let Some((stream, place)) = accepted else { continue };
         let (proxy, serving) = (Arc::clone(&proxy), Arc::clone(&serving));
         connections.spawn(async move {
-            if belongs(&serving, &stream) && stream.set_nodelay(true).is_ok() {
-                connection::serve(&proxy, &serving, Io::Plain(stream), Place::Port).await;
+            match foreign(&serving, &stream) {
+                None if stream.set_nodelay(true).is_ok() => {
+                    connection::serve(&proxy, &serving, Io::Plain(stream), Place::Port).await;
+                }
+                None => {}
+                Some(not_shown) => {
+                    drop(stream);
+                    tracing::warn!(session = %serving.caller.session, %not_shown, "intercept.listener.refused");
+                    proxy.broker.refuse_connection(&serving.caller, not_shown.reason()).await;
+                }
             }
             drop(place);
         });
@@ -53,15 +61,9 @@ async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStrea
     }
 }
 
-/// The second fence (case U22).
-fn belongs(serving: &Serving, stream: &TcpStream) -> bool {
-    let Fence::Uid(uid) = serving.fence else { return true };
-    let (Ok(peer), Ok(here)) = (stream.peer_addr(), stream.local_addr()) else { return false };
-    match diag::check(peer, here, uid) {
-        Ok(()) => true,
-        Err(not_shown) => {
-            tracing::warn!(session = %serving.caller.session, %not_shown, "intercept.listener.refused");
-            false
-        }
-    }
+/// The second fence (case U22): why a connection is not shown to be the session's, if it is not.
+fn foreign(serving: &Serving, stream: &TcpStream) -> Option<NotShown> {
+    let Fence::Uid(uid) = serving.fence else { return None };
+    let (Ok(peer), Ok(here)) = (stream.peer_addr(), stream.local_addr()) else { return Some(NotShown::NoEntry) };
+    diag::check(peer, here, uid).err()
 }

@@ -27,9 +27,9 @@ pub(super) async fn run(proxy: &Proxy, serving: &Serving, io: Io, origin: Origin
     let caller = &serving.caller;
     let request = CanonicalRequest::from_origin_form(origin.clone(), METHOD, b"/", Declared::Streamed);
     let refused = match request {
-        Err(_) => Some((io, proxy.broker.refuse(caller, RefusalCode::BadRequest))),
+        Err(_) => Some((io, proxy.broker.refuse(caller, RefusalCode::BadRequest).await)),
         Ok(request) if proxy.broker.is_bound(&origin) => {
-            match proxy.broker.enter_intercepted(caller, &serving.ended, request) {
+            match proxy.broker.enter_intercepted(caller, &serving.ended, request).await {
                 Err(refusal) => Some((io, refusal)),
                 Ok(entry) => {
                     tokio::select! {
@@ -101,7 +101,7 @@ async fn pass(
     proxy.broker.end_tunnel(caller, &tunnel, end).map(drop).map_err(|refusal| (io, refusal))
 }
 
-async fn carry(io: &mut Io, tunnel: &Tunnel) -> End {
+pub(super) async fn carry(io: &mut Io, tunnel: &Tunnel) -> End {
     let mut server = None;
     for address in tunnel.addresses.iter().take(CONNECT_TRIES) {
         if let Ok(Ok(stream)) = timeout(CONNECT_DEADLINE, connect_plain(*address)).await {

@@ -237,4 +237,5 @@ async fn a_listener_is_fenced_by_uid() {
     let mut conn = connect(address).await;
     let _ = conn.stream.write_all(b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert!(conn.response(true).await.is_none(), "closed without a word");
+    assert_eq!(world.codes(), ["session.listener_refused"]);
 }

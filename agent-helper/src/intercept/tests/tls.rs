@@ -192,3 +192,40 @@ async fn unbound_hosts_are_denied_or_tunnelled_as_set_and_never_for_a_locked_age
     assert_eq!((refused.status, refused.code().as_str()), (403, "denied"));
     assert_eq!(world.codes(), ["broker.denied"]);
 }
+
+/// The address check lets no test server through, so what follows it is tried by itself.
+#[tokio::test]
+async fn a_tunnel_passes_bytes_unseen_and_a_lock_cuts_it() {
+    let world = World::new(&[("public.test", &["93.184.215.14"])], Unbound::Tunnel);
+    let tool = Tool::plain(|_| ok("hello")).await;
+    let caller = Caller { agent: name("researcher"), instance: id(), session: id() };
+    let origin = avouch_policy::Origin::from_connect(b"public.test:443").unwrap();
+    let body = avouch_policy::Body::Streamed;
+    let request = avouch_policy::CanonicalRequest::from_origin_form(origin, b"TUNNEL", b"/", body).unwrap();
+    let ended = CancellationToken::new();
+    let mut tunnel = world.broker.open_tunnel(&caller, &ended, request).await.unwrap();
+    assert_eq!(tunnel.addresses, ["93.184.215.14:443".parse().unwrap()]);
+    tunnel.addresses = vec![tool.address];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut conn = connect(listener.local_addr().unwrap()).await;
+    let mut io = crate::intercept::h1::Io::Plain(listener.accept().await.unwrap().0);
+    let cut = tunnel.entry.cut().clone();
+    let carrying = async {
+        tokio::select! {
+            () = cut.cancelled() => crate::broker::End::Cut,
+            end = crate::intercept::tunnel::carry(&mut io, &tunnel) => end,
+        }
+    };
+    let calling = async {
+        assert_eq!(conn.head().await.unwrap().0, 200);
+        let own = "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer mine\r\n\r\n";
+        assert_eq!(conn.call(own).await.body, "hello");
+        assert_eq!(tool.last(), own, "as it was sent");
+        world.lock("researcher");
+    };
+    let (end, ()) = tokio::join!(carrying, calling);
+    assert_eq!(end, crate::broker::End::Cut);
+    world.broker.end_tunnel(&caller, &tunnel, end).unwrap();
+    drop(tunnel);
+    assert_eq!(world.codes(), ["broker.intent", "broker.outcome"]);
+}
