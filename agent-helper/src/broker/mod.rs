@@ -5,6 +5,7 @@
 mod egress;
 mod ledger;
 mod open_calls;
+mod passages;
 mod values;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_policy::{
-    Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, Reason, RefusalCode, Verdict, decide,
+    Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide,
 };
 use avouch_sources::Source;
 use avouch_words::{Clock, Name, Ulid};
@@ -28,11 +29,12 @@ use ledger::Cause;
 pub(crate) use ledger::{End, Progress};
 pub use ledger::{Ledger, NotRecorded, Recording};
 use open_calls::{Entry, OpenCalls, Subject};
+pub(crate) use passages::Tunnel;
 use values::Vault;
 pub(crate) use values::Values;
 
-/// The ports that a target which nothing binds may have without being listed.
-const UNBOUND_PORTS: [u16; 2] = [80, 443];
+/// How often values are looked for that were kept for long enough.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Whether the lock state is young enough to inject by.
 pub trait Fresh: Send + Sync {
@@ -141,14 +143,21 @@ impl Broker {
         let weak = Arc::downgrade(&broker);
         tokio::spawn(async move {
             let mut changes = changes;
-            while changes.changed().await.is_ok() {
+            loop {
+                let changed = tokio::time::timeout(SWEEP, changes.changed()).await;
                 let Some(broker) = weak.upgrade() else { return };
-                let state = Arc::clone(&changes.borrow_and_update());
-                broker.apply(&state);
-            }
-            // Nobody tells of locks any more.
-            if let Some(broker) = weak.upgrade() {
-                broker.apply(&PolicyState::default());
+                match changed {
+                    Ok(Ok(())) => {
+                        let state = Arc::clone(&changes.borrow_and_update());
+                        broker.apply(&state);
+                    }
+                    // Nobody tells of locks any more.
+                    Ok(Err(_)) => {
+                        broker.apply(&PolicyState::default());
+                        return broker.forget_values();
+                    }
+                    Err(_) => broker.vault.sweep(),
+                }
             }
         });
         broker
@@ -208,50 +217,6 @@ impl Broker {
         self.close(permit.decision(), caller, end, &progress, began)
     }
 
-    /// A tunnel to what nothing binds: the addresses that may be dialled, and the entry that cuts it. The caller
-    /// has to end it with [`Self::end_tunnel`].
-    pub(crate) async fn open_tunnel(
-        &self,
-        caller: &Caller,
-        ended: &CancellationToken,
-        request: CanonicalRequest,
-    ) -> Result<Tunnel, Refusal> {
-        let began = self.clock.boot();
-        match self.decide(caller, request).await? {
-            Decision::Passage(passage) => {
-                let (addresses, entry) = self.clear_passage(&passage, ended).await?;
-                let decision = passage.decision();
-                Ok(Tunnel { decision, addresses, entry, began, progress: Progress::default() })
-            }
-            // Bound since it was looked at: no longer a tunnel.
-            Decision::Permit(permit) => Err(self.refuse_permitted(&permit, RefusalCode::Denied).await),
-        }
-    }
-
-    /// Records the end of a tunnel.
-    pub(crate) fn end_tunnel(&self, caller: &Caller, tunnel: &Tunnel, end: End) -> Result<End, Refusal> {
-        self.close(tunnel.decision, caller, end, &tunnel.progress, tunnel.began)
-    }
-
-    /// Enters a tunnel to a bound host, which is intercepted; cut when the agent is locked or the session ends. An
-    /// agent that may do nothing at all is refused here; all else is decided on each request in the tunnel.
-    pub(crate) async fn enter_intercepted(
-        &self,
-        caller: &Caller,
-        ended: &CancellationToken,
-        request: CanonicalRequest,
-    ) -> Result<Entry, Refusal> {
-        let (state, now) = (Arc::clone(&self.policy.state.borrow()), self.clock.now());
-        let entry = self.open.enter(caller, Subject::Intercepted, ended);
-        self.open.judge_one(&entry, &self.policy.state.borrow(), now);
-        match decide(&state, caller, request.clone(), now, self.decision()) {
-            Verdict::Deny(denial) if is_of_the_agent(denial.reason()) => {
-                Err(self.record_refusal(caller, &Cause::Denial(&denial), Some(&request)).await)
-            }
-            Verdict::Deny(_) | Verdict::Allow(_) | Verdict::Unbound(_) => Ok(entry),
-        }
-    }
-
     /// Whether any credential of the trust domain binds this host and port.
     pub(crate) fn is_bound(&self, origin: &Origin) -> bool {
         self.policy.state.borrow().is_bound(origin)
@@ -288,11 +253,6 @@ impl Broker {
         }
     }
 
-    fn may_pass(&self, origin: &Origin) -> bool {
-        let port = origin.port();
-        self.egress.unbound == Unbound::Tunnel && (UNBOUND_PORTS.contains(&port) || self.egress.ports.contains(&port))
-    }
-
     /// Enters a permitted call. Registered first and compared then: a change that comes between is seen by one of
     /// the two.
     fn enter(&self, permit: &Permit, ended: &CancellationToken) -> Entry {
@@ -303,39 +263,6 @@ impl Broker {
             self.open.judge_one(&entry, &state, self.clock.now());
         }
         entry
-    }
-
-    async fn pass<F: Forward>(
-        &self,
-        ended: &CancellationToken,
-        passage: Passage,
-        forward: F,
-        began: Duration,
-    ) -> Result<End, Refusal> {
-        let (addresses, entry) = self.clear_passage(&passage, ended).await?;
-        let progress = Progress::default();
-        let cleared = Cleared { request: passage.request(), filled: None, addresses, progress: &progress };
-        let end = carry(&entry, forward, cleared).await;
-        self.close(passage.decision(), passage.caller(), end, &progress, began)
-    }
-
-    async fn clear_passage(
-        &self,
-        passage: &Passage,
-        ended: &CancellationToken,
-    ) -> Result<(Vec<SocketAddr>, Entry), Refusal> {
-        let entry = self.open.enter(passage.caller(), Subject::Passage(passage.request().clone()), ended);
-        self.open.judge_one(&entry, &self.policy.state.borrow(), self.clock.now());
-        let origin = passage.request().origin();
-        let code = match egress::unbound(self.resolver.as_ref(), origin.host(), origin.port()).await {
-            Err(code) => code,
-            Ok(addresses) => match self.ledger.durable(ledger::passage(passage)).await {
-                Ok(()) => return Ok((addresses, entry)),
-                Err(NotRecorded) => RefusalCode::AuditUnavailable,
-            },
-        };
-        let cause = Cause::Other { decision: passage.decision(), code, version: passage.policy_version() };
-        Err(self.record_refusal(passage.caller(), &cause, Some(passage.request())).await)
     }
 
     async fn refuse_permitted(&self, permit: &Permit, code: RefusalCode) -> Refusal {
@@ -394,29 +321,9 @@ impl Broker {
     }
 }
 
-/// Whether the agent may do nothing at all, whatever it asks for.
-fn is_of_the_agent(reason: &Reason) -> bool {
-    match reason {
-        Reason::Locked { .. } | Reason::UnknownAgent | Reason::NotActive { .. } => true,
-        Reason::NotGranted { .. } | Reason::AmbiguousSlot { .. } | Reason::AmbiguousRoute { .. } => false,
-    }
-}
-
 enum Decision {
     Permit(Box<Permit>),
     Passage(Box<Passage>),
-}
-
-/// A tunnel that was cleared.
-pub(crate) struct Tunnel {
-    decision: Ulid,
-    /// What may be dialled.
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// Cuts it.
-    pub(crate) entry: Entry,
-    began: Duration,
-    /// To be kept up to date.
-    pub(crate) progress: Progress,
 }
 
 /// Carries a call until it ends or is cut. The cut is looked at first, so that a call which was cut before it began

@@ -90,6 +90,12 @@ impl Vault {
         all.retain(|(agent, _), kept| boot < kept.until && state.lock_on(agent, now).is_none());
     }
 
+    /// Drops what is too old, so that it does not lie in memory until somebody asks for it.
+    pub(crate) fn sweep(&self) {
+        let boot = self.clock.boot();
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| boot < kept.until);
+    }
+
     /// Drops everything that is kept, as when a value was put anew.
     pub(crate) fn forget_all(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -126,4 +132,118 @@ fn join(first: &[u8], second: &[u8]) -> Zeroizing<Vec<u8>> {
     out.extend_from_slice(first);
     out.extend_from_slice(second);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avouch_policy::request::Body;
+    use avouch_policy::{
+        Agent, AgentState, Binding, Caller, CanonicalRequest, Credential, Grant, Lock, LockTarget, StateParts, Verdict, decide,
+    };
+    use avouch_sources::{Lease, Reading};
+    use avouch_words::Ulid;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Boot(AtomicU64);
+
+    impl Clock for Boot {
+        fn now(&self) -> Millis {
+            Millis(1)
+        }
+
+        fn boot(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    struct Counting(Name, AtomicUsize, &'static [u8]);
+
+    impl Source for Counting {
+        fn name(&self) -> &Name {
+            &self.0
+        }
+
+        fn read<'a>(&'a self, _: &'a Fill) -> Reading<'a> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async { Ok(Lease { value: Secret::new(self.2.to_vec()) }) })
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn state(locks: Vec<Lock>) -> PolicyState {
+        let binding = br#"{"to":"https://a.test","methods":["GET"],"paths":["/**"],"slot":"bearer"}"#;
+        let credential =
+            Credential { name: name("c"), source: name("s"), binding: Binding::parse(binding).unwrap() };
+        let id = Ulid::new(Millis(1), [1; 10]);
+        PolicyState::new(StateParts {
+            agents: ["x", "y"].map(|agent| Agent { name: name(agent), state: AgentState::Active }).into(),
+            credentials: vec![credential],
+            grants: ["x", "y"].map(|agent| Grant { id, agent: name(agent), credential: name("c") }).into(),
+            locks,
+            ..StateParts::default()
+        })
+    }
+
+    fn permit(agent: &str) -> Permit {
+        let id = Ulid::new(Millis(1), [1; 10]);
+        let caller = Caller { agent: name(agent), instance: id, session: id };
+        let request = CanonicalRequest::from_absolute_form(b"GET", b"https://a.test/", Body::None).unwrap();
+        match decide(&state(Vec::new()), &caller, request, Millis(1), id) {
+            Verdict::Allow(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn vault(value: &'static [u8]) -> (Vault, Arc<Counting>, Arc<Boot>) {
+        let (source, clock) = (Arc::new(Counting(name("s"), AtomicUsize::new(0), value)), Arc::new(Boot::default()));
+        (Vault::new(vec![source.clone()], clock.clone()), source, clock)
+    }
+
+    fn kept(vault: &Vault) -> usize {
+        vault.kept.lock().unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn values_are_kept_for_a_moment_per_agent_and_swept_when_it_is_over() {
+        let (vault, source, clock) = vault(b"long-enough");
+        for _ in 0..3 {
+            vault.values(&permit("x")).await.unwrap();
+        }
+        assert_eq!(source.1.load(Ordering::SeqCst), 1);
+        vault.values(&permit("y")).await.unwrap();
+        assert_eq!((source.1.load(Ordering::SeqCst), kept(&vault)), (2, 2), "never shared between agents");
+        clock.0.store(VALUE_LIFE.as_secs() - 1, Ordering::SeqCst);
+        vault.sweep();
+        assert_eq!(kept(&vault), 2);
+        clock.0.store(VALUE_LIFE.as_secs(), Ordering::SeqCst);
+        vault.sweep();
+        assert_eq!(kept(&vault), 0);
+        vault.values(&permit("x")).await.unwrap();
+        assert_eq!(source.1.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lock_drops_the_agents_values_and_no_others() {
+        let (vault, ..) = vault(b"long-enough");
+        vault.values(&permit("x")).await.unwrap();
+        vault.values(&permit("y")).await.unwrap();
+        let lock = Lock { id: Ulid::new(Millis(1), [2; 10]), target: LockTarget::Agent(name("x")), expires: None };
+        vault.forget(&state(vec![lock]), Millis(1));
+        let left: Vec<_> = vault.kept.lock().unwrap().keys().map(|(agent, _)| agent.clone()).collect();
+        assert_eq!(left, [name("y")]);
+    }
+
+    /// Case T08.
+    #[tokio::test]
+    async fn a_value_that_could_leave_its_field_or_not_be_scrubbed_is_refused() {
+        for bad in [&b"long\r\nenough"[..], b"long\0enough", b"long-enough\n", b"short", b"", "l\u{f6}ng-enough".as_bytes()] {
+            let refused = vault(bad).0.values(&permit("x")).await.err();
+            assert_eq!(refused, Some(SourceFault::Garbage), "{bad:?}");
+        }
+    }
 }

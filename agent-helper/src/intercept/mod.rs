@@ -2,6 +2,7 @@
 //! carries the bytes. It decides nothing; it knows no source and writes no record.
 
 mod anchor;
+mod answer;
 mod connection;
 mod diag;
 mod exchange;

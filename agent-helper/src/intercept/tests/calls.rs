@@ -202,6 +202,48 @@ async fn answers_pass_in_every_framing() {
     assert_eq!((old.status, old.body.as_str()), (200, "abc"));
 }
 
+/// Case A26.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_agents_at_once_never_carry_each_others_credentials() {
+    const AGENTS: usize = 16;
+    const CALLS: usize = 25;
+    let tool = Tool::plain(ok).await;
+    let world = World::new(&[], Unbound::Deny);
+    let binding = Binding::parse(plain_binding(&tool, r#""bearer""#).as_bytes()).unwrap();
+    let secret = |at: usize| format!("secret-of-agent-{at:02}-and-no-other");
+    for at in 0..AGENTS {
+        let (agent, credential) = (name(&format!("agent-{at}")), name(&format!("credential-{at}")));
+        world.store.put(&credential, &binding.digest(), &Secret::new(secret(at).into_bytes())).unwrap();
+        let mut parts = world.parts.lock().unwrap();
+        parts.agents.push(Agent { name: agent.clone(), state: AgentState::Active });
+        parts.grants.push(Grant { id: id(), agent, credential: credential.clone() });
+        parts.credentials.push(Credential { name: credential, source: name("sealed"), binding: binding.clone() });
+    }
+    world.publish();
+    let mut running = tokio::task::JoinSet::new();
+    for at in 0..AGENTS {
+        let (agents, request) = (world.session(&format!("agent-{at}")), get(&tool, &format!("/ok/{at:02}")));
+        running.spawn(async move {
+            let mut conn = connect(agents.address).await;
+            for _ in 0..CALLS {
+                let response = conn.call(&request).await;
+                assert!(response.status == 200 && !response.body.contains("secret-of-agent"), "{}", response.body);
+                assert!(response.body.starts_with(&format!("GET /ok/{at:02} ")), "{}", response.body);
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap();
+    }
+    let requests = tool.requests.lock().unwrap();
+    assert_eq!(requests.len(), AGENTS * CALLS);
+    for request in requests.iter() {
+        let at: usize = request["GET /ok/".len()..][..2].parse().unwrap();
+        assert!(request.contains(&format!("authorization: Bearer {}\r\n", secret(at))), "{request}");
+    }
+    assert_eq!(tool.connections.load(Ordering::SeqCst), AGENTS);
+}
+
 #[tokio::test]
 async fn with_the_real_spool_each_request_the_tool_saw_has_a_durable_intent() {
     let dir = tempfile::tempdir().unwrap();
