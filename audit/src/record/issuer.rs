@@ -15,8 +15,22 @@ events! {
             /// The database's epoch, in hexadecimal.
             epoch: Outside<64>,
         }
-        /// An authority was made and is used from now on.
+        /// An authority was made. It is in every bundle from now on, and signs nothing yet.
         AuthorityCreated = "authority.created" {
+            /// `x509`, `jwt` or `log`.
+            kind: Code,
+            /// SHA-256 of the certificate or public key.
+            digest: Digest,
+        }
+        /// An authority signs from now on, and the one before it no more.
+        AuthorityActivated = "authority.activated" {
+            /// `x509`, `jwt` or `log`.
+            kind: Code,
+            /// SHA-256 of the certificate or public key.
+            digest: Digest,
+        }
+        /// An authority whose last SVID has expired went from every bundle, with its key.
+        AuthorityRemoved = "authority.removed" {
             /// `x509`, `jwt` or `log`.
             kind: Code,
             /// SHA-256 of the certificate or public key.
