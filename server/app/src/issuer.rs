@@ -1,0 +1,290 @@
+//! The running issuer: what it holds, how it starts, what it serves and how it ends.
+
+use crate::api::{AdminApi, EnrolmentApi, NodeApi};
+use crate::app::{App, Parts};
+use crate::identity::Shown;
+use crate::state::State;
+use crate::tend;
+use avouch_audit::field::Outside;
+use avouch_audit::record::IssuerEvent;
+use avouch_config::{
+    ADMIN_SOCKET, DATABASE_FILE, Health, Owner, Readiness, ServerConfig, StartError, listen_tcp, make_private_dir,
+    make_shared_dir,
+};
+use avouch_keys::{Absent, KeyFile, SealedKeys};
+use avouch_store::{OpenError, Store};
+use avouch_wire::admin::admin_server::AdminServer;
+use avouch_wire::issuer::{enrolment_server::EnrolmentServer, node_server::NodeServer};
+use avouch_wire::tls::{PeerRule, ServerTls, incoming};
+use avouch_wire::unix::{self, Taken};
+use avouch_words::Clock;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+/// An issuer that holds its database, its port and its socket, and serves once it is run.
+pub struct Issuer {
+    app: Arc<App>,
+    shown: Shown,
+    listener: TcpListener,
+    tls: ServerTls,
+    admin: unix::Listener,
+    admin_socket: PathBuf,
+    health: Option<Health>,
+}
+
+/// Why a running issuer ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// One of its tasks ended, so the whole cannot go on.
+    #[error("the issuer's task {task:?} ended: {reason}")]
+    Task {
+        /// Which.
+        task: &'static str,
+        /// Why, if it said so.
+        reason: String,
+    },
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuer").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+impl Issuer {
+    /// Opens the database and the keys, makes the authorities if there are none, and takes port and socket. Nothing is
+    /// served before [`Issuer::run`].
+    pub async fn build(config: ServerConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        make_private_dir(&config.state_dir).map_err(StartError::directory(&config.state_dir))?;
+        make_shared_dir(&config.runtime_dir).map_err(StartError::directory(&config.runtime_dir))?;
+        let rng = SystemRandom::new();
+        let mut epoch = [0; 16];
+        rng.fill(&mut epoch).map_err(|_| internal("the random source failed", &"no randomness"))?;
+        let database = config.state_dir.join(DATABASE_FILE);
+        let store = Store::open(&database, &config.trust_domain, epoch, clock.now())
+            .await
+            .map_err(|error| open_error(&database, error))?;
+        let keys = keys(&config, &store, &rng).await?;
+        let state = State::read(&store, &config.trust_domain, &keys, None, clock.now(), &rng)
+            .await
+            .map_err(|error| StartError::Authorities(error.to_string()))?;
+
+        let listener = listen_tcp(config.listen)?;
+        let address = listener.local_addr().map_err(|error| internal("the port has no address", &error))?;
+        let listener =
+            TcpListener::from_std(listener).map_err(|error| internal("the port cannot be served", &error))?;
+        let admin_socket = config.runtime_dir.join(ADMIN_SOCKET);
+        let admin = unix::listen(&admin_socket, admin_mode(&config)).map_err(taken)?;
+        let health = config.health.map(Health::bind).transpose()?;
+
+        let epoch = Outside::of(format!("{:032x}", u128::from_be_bytes(state.epoch)));
+        let trust_domain = config.trust_domain.clone();
+        let parts = Parts { config, address, clock, rng: Arc::new(rng), store, keys: Arc::new(keys), state };
+        let app = Arc::new(App::new(parts));
+        let unusable = |error: &dyn std::fmt::Display| StartError::Authorities(error.to_string());
+        tend::settle_authorities(&app).await.map_err(|error| unusable(&error))?;
+        let shown = Shown::new();
+        shown.begin(&app).map_err(|error| unusable(&error))?;
+        let peers = PeerRule::nodes_of(trust_domain);
+        let tls = ServerTls::new(shown.identity(), shown.bundles(), peers, Arc::clone(&app.clock))
+            .map_err(|error| internal("TLS cannot be set up", &error))?;
+        app.record_alone(IssuerEvent::Started { version: Outside::of(env!("CARGO_PKG_VERSION")), epoch }).await;
+        Ok(Self { app, shown, listener, tls, admin, admin_socket, health })
+    }
+
+    /// Where nodes reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.app.address
+    }
+
+    /// Where operators reach it.
+    pub fn admin_socket(&self) -> &Path {
+        &self.admin_socket
+    }
+
+    /// Where its health is told, if it is.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(Health::address)
+    }
+
+    /// Serves until shutdown, then ends in order. If anything of it ends before, the whole does.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let Self { app, shown, listener, tls, admin, admin_socket, health } = self;
+        let mut tasks = Tasks { set: JoinSet::new(), stop: app.shutdown.clone() };
+        let (readiness, ready) = watch::channel(Readiness::NotReady("starting"));
+
+        let (nodes, stop) = (Arc::clone(&app), app.shutdown.clone());
+        tasks.spawn("nodes", async move {
+            let enrolment = EnrolmentServer::new(EnrolmentApi(Arc::clone(&nodes)));
+            let node = NodeServer::new(NodeApi(nodes));
+            server()
+                .add_service(enrolment.max_decoding_message_size(MAX_ENROL))
+                .add_service(node.max_decoding_message_size(MAX_NODE_MESSAGE))
+                .serve_with_incoming_shutdown(incoming(listener, tls), stop.cancelled_owned())
+                .await
+                .map_err(|error| error.to_string())
+        });
+        let (operators, stop) = (Arc::clone(&app), app.shutdown.clone());
+        tasks.spawn("admin", async move {
+            server()
+                .add_service(AdminServer::new(AdminApi(operators)).max_decoding_message_size(MAX_ADMIN_MESSAGE))
+                .serve_with_incoming_shutdown(admin.incoming(), stop.cancelled_owned())
+                .await
+                .map_err(|error| error.to_string())
+        });
+        tasks.keep("identity", Arc::clone(&app), async move |app| shown.keep(&app).await);
+        tasks.keep("beats", Arc::clone(&app), async move |app| tend::beats(&app, &readiness).await);
+        tasks.keep("locks", Arc::clone(&app), async |app| tend::locks(&app).await);
+        tasks.keep("authorities", Arc::clone(&app), async |app| tend::authorities(&app).await);
+        tasks.keep("heads", Arc::clone(&app), async |app| tend::heads(&app).await);
+        tasks.keep("prune", Arc::clone(&app), async |app| tend::prune(&app).await);
+        if let Some(health) = health {
+            let stop = app.shutdown.clone();
+            tasks.spawn("health", async move {
+                health.run(ready, stop).await;
+                Ok(())
+            });
+        }
+        tracing::info!(address = %app.address, socket = %admin_socket.display(), "the issuer serves");
+
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = tasks.any() => Err(ended),
+        };
+        app.shutdown.cancel();
+        tasks.end().await;
+        // Every entry is under a signed head when the issuer is at rest.
+        if let Err(error) = tend::sign_head(&app).await {
+            tracing::error!(%error, "the last head of the log could not be signed");
+        }
+        app.store.close().await;
+        // Gone already if somebody cleaned up.
+        let _ = std::fs::remove_file(&admin_socket);
+        ended
+    }
+}
+
+/// The issuer's tasks, by name.
+struct Tasks {
+    set: JoinSet<(&'static str, Result<(), String>)>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<(), String>> + Send + 'static) {
+        self.set.spawn(async move { (name, task.await) });
+    }
+
+    /// A task that has no end of its own.
+    fn keep<F>(&mut self, name: &'static str, app: Arc<App>, task: impl FnOnce(Arc<App>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (task, stop) = (task(app), self.stop.clone());
+        self.spawn(name, async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = task => Err("it has no end of its own".to_owned()),
+            }
+        });
+    }
+
+    /// The first that ends.
+    async fn any(&mut self) -> RunError {
+        match self.set.join_next().await {
+            Some(Ok((task, ended))) => {
+                RunError::Task { task, reason: ended.err().unwrap_or_else(|| "without a reason".to_owned()) }
+            }
+            Some(Err(error)) => RunError::Task { task: "unknown", reason: error.to_string() },
+            None => RunError::Task { task: "all", reason: "there is none".to_owned() },
+        }
+    }
+
+    /// Waits for all, and no longer than [`PATIENCE`].
+    async fn end(&mut self) {
+        let ended = tokio::time::timeout(PATIENCE, async { while self.set.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut");
+            self.set.shutdown().await;
+        }
+    }
+}
+
+fn server() -> Server {
+    Server::builder()
+        .timeout(CALL_DEADLINE)
+        .concurrency_limit_per_connection(MAX_CALLS_OF_CONNECTION)
+        .max_concurrent_streams(Some(MAX_STREAMS))
+        .http2_max_header_list_size(Some(MAX_HEADERS))
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+}
+
+/// The key manager. A missing key file is made only where nothing is sealed yet.
+async fn keys(config: &ServerConfig, store: &Store, rng: &(dyn SecureRandom + Sync)) -> Result<SealedKeys, StartError> {
+    let failed = |error| StartError::Database { path: config.state_dir.clone(), reason: format!("{error}") };
+    let sealed = store.read().await.map_err(failed)?.authorities().await.map_err(failed)?;
+    let absent = if sealed.is_empty() { Absent::Make } else { Absent::Refuse };
+    if let Some(directory) = config.seal_key_file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+            StartError::SealKey(format!("the directory {} cannot be made: {error}", directory.display()))
+        })?;
+    }
+    KeyFile::open(&config.seal_key_file, &config.state_dir, absent, rng)
+        .map(SealedKeys::new)
+        .map_err(|error| StartError::SealKey(error.to_string()))
+}
+
+/// Operators of other uids have to reach the socket; who they are is checked at each call.
+fn admin_mode(config: &ServerConfig) -> u32 {
+    let own = rustix::process::geteuid().as_raw();
+    if config.operators.iter().all(|operator| operator.uid == own || operator.uid == 0) { 0o600 } else { 0o666 }
+}
+
+fn open_error(database: &Path, error: OpenError) -> StartError {
+    match error {
+        OpenError::TrustDomain { stored, configured, .. } => {
+            StartError::TrustDomain { settings: configured, what: "the database", found: stored }
+        }
+        other => StartError::Database { path: database.to_owned(), reason: other.to_string() },
+    }
+}
+
+fn taken(error: Taken) -> StartError {
+    match error {
+        Taken::Live { path, pid } => StartError::SocketTaken { path, owner: pid.map(Owner::of) },
+        Taken::Io { path, error } => StartError::Listen { place: path.display().to_string(), error },
+        other @ (Taken::NotASocket(_) | Taken::UnsafeDirectory(_)) => {
+            StartError::Internal { what: "the admin socket cannot be made", reason: other.to_string() }
+        }
+    }
+}
+
+fn internal(what: &'static str, reason: &dyn std::fmt::Display) -> StartError {
+    StartError::Internal { what, reason: reason.to_string() }
+}
+
+/// The largest request of a stranger: a token, a CSR and a few words.
+const MAX_ENROL: usize = 16 * 1024;
+/// The largest request of a node: a batch of CSRs, or of audit records.
+const MAX_NODE_MESSAGE: usize = 1024 * 1024;
+/// The largest request of an operator: a binding with its certificates.
+const MAX_ADMIN_MESSAGE: usize = 256 * 1024;
+/// How long one call may take; streams go on after their first answer.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
+const MAX_CALLS_OF_CONNECTION: usize = 64;
+const MAX_STREAMS: u32 = 128;
+const MAX_HEADERS: u32 = 16 * 1024;
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long connections may take to end at shutdown.
+const PATIENCE: Duration = Duration::from_secs(5);
