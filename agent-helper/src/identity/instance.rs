@@ -81,7 +81,7 @@ mod tests {
         assert_ne!(inside, outside);
         assert_ne!(instances.of(&agent, Holder::Uid(1001), &clock).unwrap(), outside);
 
-        assert_eq!(instances.end_session(session), [inside.clone()]);
+        assert_eq!(instances.end_session(session), std::slice::from_ref(&inside));
         assert_ne!(instances.of(&agent, Holder::Session(session), &clock).unwrap(), inside);
         assert_eq!(instances.end_others(|_| false).len(), 3);
     }

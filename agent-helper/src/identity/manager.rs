@@ -371,3 +371,6 @@ const SIGN_DEADLINE: Duration = Duration::from_secs(5);
 /// Clocks may be turned and machines suspended: look at the time again at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests;

@@ -216,18 +216,23 @@ mod tests {
 
     #[test]
     fn whoever_was_seen_is_killed_after_the_root_is_gone_and_so_is_whoever_they_started() {
-        let mut root = shell("(sleep 0.3; sleep 100 & sleep 100) & (setsid sleep 100 &) ; echo up; sleep 100");
+        let mut root = shell("(sleep 1; sleep 97.0417 & sleep 97.0417) & sleep 97.0417; true");
         let mut tree = Tree::below(ProcessId::of(pid(&root)).unwrap());
         wait_for(|| {
             tree.look();
-            tree.len() >= 3
+            tree.len() == 3
         });
         let _ = (root.kill(), root.wait());
-        // Grandchildren that nobody looked at are found below those who were.
-        std::thread::sleep(Duration::from_millis(500));
-        let held: Vec<ProcessId> = tree.seen.keys().copied().collect();
+        // What is started from now on is below nobody's root and was never looked at.
+        wait_for(|| sleepers() == 3);
         let killed = tree.kill();
         assert!(killed.killed >= 3 && killed.spared == 0, "{killed:?}");
-        wait_for(|| held.iter().all(|process| hold(*process).map_or(true, |pidfd| !is_alive(pidfd.as_fd()))));
+        wait_for(|| sleepers() == 0);
+    }
+
+    fn sleepers() -> usize {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+        lines.filter(|line| line == b"sleep\x0097.0417\0").count()
     }
 }

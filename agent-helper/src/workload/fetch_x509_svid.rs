@@ -51,9 +51,10 @@ impl View {
             self.wakes.mark();
             let entitled = self.desk.entitlement(&self.caller).await?;
             self.follow(&entitled.identities).await?;
-            let (svids, pending) = self.look();
-            let wait = pending && self.sent.is_none() && Instant::now() < deadline;
-            if !wait {
+            let Seen { svids, pending, withdrawn } = self.look();
+            let wait = (pending || withdrawn) && self.sent.is_none() && Instant::now() < deadline;
+            // What was withdrawn although we are still entitled: the state that says why is about to come.
+            if !wait && !(withdrawn && self.sent.is_some()) {
                 if svids.is_empty() {
                     return Err(Refusal::NotReady);
                 }
@@ -85,19 +86,27 @@ impl View {
         Ok(())
     }
 
-    /// What is ready, and whether something is still on its way.
-    fn look(&mut self) -> (Vec<Arc<HeldSvid>>, bool) {
-        let mut ready = Vec::new();
-        let mut pending = false;
+    /// How the identities stand.
+    fn look(&mut self) -> Seen {
+        let mut seen = Seen::default();
         for held in self.followed.values_mut() {
             match &*held.borrow_and_update() {
-                Identity::Ready(svid) => ready.push(svid.clone()),
-                Identity::Pending => pending = true,
-                Identity::Unavailable | Identity::Withdrawn => {}
+                Identity::Ready(svid) => seen.svids.push(svid.clone()),
+                Identity::Pending => seen.pending = true,
+                Identity::Withdrawn => seen.withdrawn = true,
+                Identity::Unavailable => {}
             }
         }
-        (ready, pending)
+        seen
     }
+}
+
+/// How the identities of a caller stand.
+#[derive(Default)]
+struct Seen {
+    svids: Vec<Arc<HeldSvid>>,
+    pending: bool,
+    withdrawn: bool,
 }
 
 impl Whole {
