@@ -206,3 +206,94 @@ fn fault(path: &Path, error: io::Error) -> FileFault {
 
 /// No key, chain or bundle file of ours is larger.
 const LARGEST: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestAuthority, TimerClock};
+    use avouch_words::Clock;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    const NODE: &str = "spiffe://example.test/node/join_token/laptop";
+
+    struct Rig {
+        directory: tempfile::TempDir,
+        files: NodeFiles,
+        authority: Arc<TestAuthority>,
+        bundle: Arc<Bundle>,
+        now: Millis,
+    }
+
+    fn rig() -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = TimerClock::new();
+        let authority = TestAuthority::new(clock.clone());
+        let bundle = authority.bundle();
+        Rig { files: NodeFiles::in_directory(directory.path()), directory, authority, bundle, now: clock.now() }
+    }
+
+    impl Rig {
+        fn svid(&self, key: &NodeMadeKey, life: u64) -> X509Svid {
+            *self.authority.life.lock().unwrap() = Duration::from_secs(life);
+            let chain = self.authority.leaf(NODE, &key.csr().unwrap());
+            X509Svid::verify(&chain, &Bundles::from((*self.bundle).clone()), self.now).unwrap()
+        }
+
+        fn stored(&self) -> Option<NodeIdentity> {
+            self.files.identity(&self.bundle, self.now).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_reads_back_and_only_we_can_read_it() {
+        let rig = rig();
+        assert!(rig.stored().is_none());
+        let key = NodeMadeKey::generate().unwrap();
+        rig.files.put_key(Turn::Current, &key).unwrap();
+        assert!(rig.stored().is_none(), "a key alone is no identity");
+        rig.files.put_svid(Turn::Current, &rig.svid(&key, 3600)).unwrap();
+        rig.files.put_bundle(&rig.bundle).unwrap();
+        assert_eq!(rig.stored().unwrap().svid.id().as_str(), NODE);
+        let bundle = rig.files.bundle(&rig.bundle.trust_domain).unwrap().unwrap();
+        assert_eq!(bundle.x509, rig.bundle.x509);
+        for file in std::fs::read_dir(rig.directory.path()).unwrap() {
+            assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        rig.files.put_svid(Turn::Current, &rig.svid(&NodeMadeKey::generate().unwrap(), 3600)).unwrap();
+        assert!(rig.stored().is_none(), "an SVID of another key does not count");
+    }
+
+    #[tokio::test]
+    async fn a_crash_anywhere_in_a_renewal_leaves_an_identity_that_holds_together() {
+        let rig = rig();
+        let (old, new) = (NodeMadeKey::generate().unwrap(), NodeMadeKey::generate().unwrap());
+        let is = |key: &NodeMadeKey| rig.stored().unwrap().key.public_key_info() == key.public_key_info();
+        rig.files.put_key(Turn::Current, &old).unwrap();
+        rig.files.put_svid(Turn::Current, &rig.svid(&old, 3600)).unwrap();
+        rig.files.put_key(Turn::Next, &new).unwrap();
+        assert!(is(&old), "asked, not answered");
+        rig.files.confirm_next().unwrap();
+        assert!(is(&old) && rig.files.key(Turn::Next).unwrap().is_some(), "a lost reply is asked for again");
+        rig.files.put_svid(Turn::Next, &rig.svid(&new, 7200)).unwrap();
+        assert!(is(&new), "answered, not yet confirmed");
+        let place = |name: &str| rig.directory.path().join(name);
+        std::fs::rename(place("node.key.next.pem"), place("node.key.pem")).unwrap();
+        assert!(is(&new), "between the two renames");
+        rig.files.confirm_next().unwrap();
+        assert!(is(&new) && rig.files.key(Turn::Next).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_or_is_of_another_authority_is_no_identity() {
+        let rig = rig();
+        let key = NodeMadeKey::generate().unwrap();
+        rig.files.put_key(Turn::Current, &key).unwrap();
+        rig.files.put_svid(Turn::Current, &rig.svid(&key, 60)).unwrap();
+        let later = rig.now.plus(Duration::from_secs(120));
+        assert!(rig.files.identity(&rig.bundle, later).unwrap().is_none());
+        let other = TestAuthority::new(TimerClock::new()).bundle();
+        assert!(rig.files.identity(&other, rig.now).unwrap().is_none());
+        assert!(rig.files.has_svid());
+    }
+}

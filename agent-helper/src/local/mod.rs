@@ -112,3 +112,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

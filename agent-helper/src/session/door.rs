@@ -183,12 +183,13 @@ impl Door {
     }
 
     async fn open(&self, stream: &UnixStream, peer: &Peer, asked: &mut String) -> Result<Open, Refused> {
+        // Read whole before anything is refused: what is left unread at the close takes the answer with it.
+        let (request, descriptor) = intake::read(stream, peer.pid()).await?;
+        asked.clone_from(&request.agent);
         // Not from inside a session, whatever the uid; and if that cannot be told, not at all (U21).
         if self.attestor.is_inside(peer).await.unwrap_or(true) {
             return Err(Refused::Inside);
         }
-        let (request, descriptor) = intake::read(stream, peer.pid()).await?;
-        asked.clone_from(&request.agent);
         let listener = listener::check(descriptor, |cookie| self.sessions.has_listener(cookie))?;
         let agent = Name::parse(&request.agent).map_err(|_| Refused::Denied)?;
         self.allow(&agent, peer).await?;

@@ -1,0 +1,239 @@
+//! Sessions of real processes: this test program runs itself again in the place of `avouch run`.
+
+use super::*;
+use crate::attest::Attestor;
+use crate::identity::instance::Instances;
+use crate::identity::IdentityKey;
+use crate::limit::UidLimit;
+use crate::state::NodeState;
+use crate::testing::{Notes, name};
+use avouch_audit::record::HelperEvent;
+use avouch_policy::Caller;
+use avouch_wire::Message;
+use avouch_wire::issuer as wire;
+use avouch_wire::local::{OpenSession, SessionAnswer, session_answer::Kind};
+use avouch_wire::unix;
+use avouch_words::SystemClock;
+use std::io::{BufRead, BufReader, IoSlice, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// In the place of the proxy: keeps the listener open until the session ends.
+#[derive(Default)]
+struct Listening(Mutex<Vec<(Caller, CancellationToken)>>);
+
+impl Serve for Listening {
+    fn serve(&self, listener: TcpListener, caller: Caller, _: u32, ended: CancellationToken) -> std::io::Result<Served> {
+        self.0.lock().unwrap().push((caller, ended.clone()));
+        tokio::spawn(async move {
+            ended.cancelled().await;
+            drop(listener);
+        });
+        Ok(Served { anchor: "ANCHOR\n".to_owned(), system_roots: "SYSTEM\n".to_owned(), listener_alone: false })
+    }
+}
+
+struct Rig {
+    directory: tempfile::TempDir,
+    sessions: Arc<Sessions>,
+    proxy: Arc<Listening>,
+    notes: Arc<Notes>,
+    ended: mpsc::Receiver<IdentityKey>,
+    stop: CancellationToken,
+    _states: watch::Sender<Option<Arc<NodeState>>>,
+}
+
+fn rig() -> Rig {
+    let clock: Arc<dyn avouch_words::Clock> = Arc::new(SystemClock);
+    let directory = tempfile::tempdir().unwrap();
+    let places = Places {
+        workload_socket: directory.path().join("workload.sock"),
+        roots: directory.path().join("roots"),
+        sessions: directory.path().join("sessions"),
+    };
+    unix::roots::create(&places.roots).unwrap();
+    SessionFiles::prepare(&places.sessions).unwrap();
+    let sessions = Arc::new(Sessions::default());
+    let (notes, journal) = Notes::new();
+    let (ended, receiver) = mpsc::channel(16);
+    let proxy = Arc::new(Listening::default());
+    let uid = rustix::process::geteuid().as_raw();
+    let mut state = crate::state::tests::plain(1);
+    state.agents[0].selectors = vec![format!("unix:uid:{uid}"), "session:agent:researcher".to_owned()];
+    let foreign = vec!["unix:uid:4294967294".to_owned()];
+    state.agents.push(wire::Agent { name: "foreign".to_owned(), selectors: foreign, ..Default::default() });
+    let states = watch::Sender::new(Some(Arc::new(NodeState::read(state).unwrap())));
+    let door = Door {
+        sessions: sessions.clone(),
+        attestor: Arc::new(Attestor::new(sessions.clone(), places.roots.clone())),
+        states: states.subscribe(),
+        instances: Arc::new(Instances::default()),
+        ended,
+        limit: UidLimit::new(100, 100, clock.clone()),
+        proxy: proxy.clone(),
+        journal,
+        clock,
+        places,
+    };
+    let listener = unix::listen(&directory.path().join("session.sock"), 0o666).unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(Arc::new(door).run(listener, stop.clone()));
+    Rig { directory, sessions, proxy, notes, ended: receiver, stop, _states: states }
+}
+
+impl Rig {
+    /// Runs this program again in the place of `avouch run`, for each of these agents in turn.
+    fn run(&self, agents: &str) -> Run {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "session::tests::in_the_place_of_run", "--nocapture"])
+            .env("TEST_SESSION_SOCKET", self.directory.path().join("session.sock"))
+            .env("TEST_SESSION_AGENTS", agents)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Run { child, said }
+    }
+
+    async fn until(&self, what: impl Fn(&Self) -> bool) {
+        for _ in 0..400 {
+            if what(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("did not happen within 4 s: {:?}", self.notes.codes());
+    }
+
+    fn files(&self, place: &str) -> usize {
+        std::fs::read_dir(self.directory.path().join(place)).unwrap().count()
+    }
+}
+
+struct Run {
+    child: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl Run {
+    /// The next line that begins with `said:`.
+    async fn says(&mut self) -> String {
+        tokio::task::block_in_place(|| {
+            let mut line = String::new();
+            while self.said.read_line(&mut line).unwrap() > 0 {
+                if let Some((_, said)) = line.trim().split_once("said:") {
+                    return said.to_owned();
+                }
+                line.clear();
+            }
+            panic!("it said nothing more");
+        })
+    }
+}
+
+/// Not a test of its own: what the others start.
+#[test]
+fn in_the_place_of_run() {
+    let Ok(socket) = std::env::var("TEST_SESSION_SOCKET") else { return };
+    let agents = std::env::var("TEST_SESSION_AGENTS").unwrap();
+    let mut open = Vec::new();
+    for agent in agents.split(',') {
+        let mut stream = UnixStream::connect(Path::new(&socket)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let said = ask(&mut stream, agent, &listener);
+        println!("said:{said}");
+        open.push((stream, listener));
+    }
+    let mut below = Command::new("sleep").arg("97.0418").spawn().unwrap();
+    println!("said:below {}", below.id());
+    let _ = std::io::stdin().read(&mut [0]);
+    let _ = (below.kill(), below.wait());
+}
+
+fn ask(stream: &mut UnixStream, agent: &str, listener: &TcpListener) -> String {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let body = OpenSession { agent: agent.to_owned() }.encode_to_vec();
+    let frame = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let handed = [listener.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&handed)));
+    sendmsg(&*stream, &[IoSlice::new(&frame)], &mut control, SendFlags::empty()).unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut body).unwrap();
+    match SessionAnswer::decode(&body[..]).unwrap().kind.unwrap() {
+        Kind::Opened(opened) => format!("opened {}", opened.session),
+        Kind::Refused(refused) => format!("refused {} {}", refused.code, refused.message),
+    }
+}
+
+fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_loses_its_run_is_over_at_once_with_all_that_was_in_it() {
+    let mut rig = rig();
+    let mut run = rig.run("researcher");
+    assert!(run.says().await.starts_with("opened "));
+    let below: i32 = run.says().await.strip_prefix("below ").unwrap().parse().unwrap();
+    let (caller, ended) = rig.proxy.0.lock().unwrap()[0].clone();
+    assert_eq!(caller.agent, name("researcher"));
+    assert_eq!((rig.sessions.len(), rig.files("sessions"), rig.files("roots")), (1, 1, 1));
+    let roots = unix::roots::Roots::read(&rig.directory.path().join("roots"));
+    assert!(roots.is_ok(), "the issuer can read the list");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    run.child.kill().unwrap();
+    run.child.wait().unwrap();
+    tokio::time::timeout(Duration::from_secs(2), ended.cancelled()).await.expect("the listener ends");
+    rig.until(|rig| rig.notes.codes() == ["session.opened", "session.closed"]).await;
+    assert!(!is_running(below), "what ran below it was killed");
+    assert_eq!((rig.sessions.len(), rig.files("sessions"), rig.files("roots")), (0, 0, 0));
+    assert_eq!(rig.ended.recv().await.unwrap().instance, caller.instance);
+    let events = rig.notes.0.lock().unwrap();
+    assert!(matches!(events[1], HelperEvent::SessionClosed { killed: 1, .. }), "{:?}", events[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_only_narrows_and_every_refusal_reads_the_same() {
+    let rig = rig();
+    let mut run = rig.run("foreign,nobody,Not A Name,researcher");
+    let refused = run.says().await;
+    assert!(refused.starts_with("refused denied "), "{refused}");
+    assert_eq!(run.says().await, refused, "unknown and not allowed are one answer");
+    assert_eq!(run.says().await, refused);
+    assert!(run.says().await.starts_with("opened "), "what was refused left nothing behind");
+    assert_eq!(rig.notes.codes(), ["session.refused", "session.refused", "session.refused", "session.opened"]);
+    rig.stop.cancel();
+    rig.until(|rig| rig.sessions.is_empty()).await;
+    let _ = run.child.kill();
+    run.child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_inside_a_session_opens_another() {
+    let rig = rig();
+    let mut run = rig.run("researcher,researcher,foreign");
+    assert!(run.says().await.starts_with("opened "));
+    for _ in 0..2 {
+        let said = run.says().await;
+        assert!(said.starts_with("refused inside_session "), "{said}");
+    }
+    assert_eq!(rig.notes.codes(), ["session.opened", "session.refused", "session.refused"]);
+    assert_eq!(rig.sessions.len(), 1);
+    // An orderly end: it closes its connection, and there is nobody left to kill.
+    run.says().await;
+    run.child.stdin.take().unwrap().write_all(b"x").unwrap();
+    run.child.wait().unwrap();
+    rig.until(|rig| rig.notes.codes().last() == Some(&"session.closed")).await;
+}

@@ -52,9 +52,11 @@ impl View {
             let entitled = self.desk.entitlement(&self.caller).await?;
             self.follow(&entitled.identities).await?;
             let Seen { svids, pending, withdrawn } = self.look();
-            let wait = (pending || withdrawn) && self.sent.is_none() && Instant::now() < deadline;
+            let first = self.sent.is_none();
+            let wait = first && (pending || withdrawn) && Instant::now() < deadline;
             // What was withdrawn although we are still entitled: the state that says why is about to come.
-            if !wait && !(withdrawn && self.sent.is_some()) {
+            let incomplete = wait || (withdrawn && !first);
+            if !incomplete {
                 if svids.is_empty() {
                     return Err(Refusal::NotReady);
                 }

@@ -1,0 +1,135 @@
+use super::*;
+use crate::broker::{Egress, Parts, PolicyHandle, SystemResolver, Unbound};
+use crate::peer::connections;
+use crate::session::Sessions;
+use crate::testing::{Notes, name};
+use avouch_wire::Message;
+use avouch_wire::issuer;
+use avouch_wire::local::helper_client::HelperClient;
+use avouch_wire::local::helper_server::HelperServer;
+use avouch_wire::unix;
+use avouch_words::SystemClock;
+use tonic::transport::{Channel, Server};
+
+const BINDING: &[u8] = br#"{"to":"https://api.example.test:443","methods":["GET"],"paths":["/repos/**"],"slot":"bearer"}"#;
+
+struct Rig {
+    client: HelperClient<Channel>,
+    notes: Arc<Notes>,
+    sealed: Arc<SealedStore>,
+    roots: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+async fn rig(operators: &[u32]) -> Rig {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    unix::roots::create(&at("roots")).unwrap();
+    for private in ["state", "keys", "run"] {
+        avouch_config::make_private_dir(&at(private)).unwrap();
+    }
+    let spool = Spool::open(&at("state/spool"), clock.clone(), &ring::rand::SystemRandom::new()).unwrap();
+    let sealed = SealedStore::open(name("sealed"), &at("state/sealed"), &at("keys/key"), &at("state")).unwrap();
+    let sealed = Arc::new(sealed);
+    let freshness = Arc::new(Freshness::default());
+    let policy = watch::Sender::new(Arc::default());
+    let broker = Broker::start(Parts {
+        policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
+        ledger: Arc::new(spool.clone()),
+        sources: vec![sealed.clone()],
+        resolver: Arc::new(SystemResolver),
+        clock: clock.clone(),
+        egress: Egress { unbound: Unbound::Deny, ports: BTreeSet::new() },
+    });
+    let (notes, journal) = Notes::new();
+    let desk = Desk {
+        operators: operators.iter().copied().collect(),
+        attestor: Arc::new(Attestor::new(Arc::new(Sessions::default()), at("roots"))),
+        limit: UidLimit::new(1, 3, clock.clone()),
+        journal,
+        node: SpiffeId::parse("spiffe://example.test/node/join_token/laptop").unwrap(),
+        workload_socket: at("workload.sock"),
+        session_socket: at("session.sock"),
+        states: watch::Sender::new(None).subscribe(),
+        freshness,
+        spool,
+        sealed: sealed.clone(),
+        broker,
+        clock,
+    };
+    let socket = at("run/helper.sock");
+    let listener = unix::listen(&socket, 0o666).unwrap();
+    let server = Server::builder().add_service(HelperServer::new(Local::new(Arc::new(desk))));
+    tokio::spawn(server.serve_with_incoming(connections(listener)));
+    let client = HelperClient::new(unix::dial(&socket).await.unwrap());
+    Rig { client, notes, sealed, roots: at("roots"), _directory: directory }
+}
+
+fn us() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn put(value: &[u8]) -> api::PutSecretRequest {
+    api::PutSecretRequest { credential: "github".to_owned(), binding: BINDING.to_vec(), value: value.to_vec() }
+}
+
+fn code(status: &Status) -> String {
+    issuer::Refusal::decode(status.details()).unwrap().code
+}
+
+#[tokio::test]
+async fn an_operator_puts_a_secret_and_nobody_reads_it_back() {
+    let mut rig = rig(&[us()]).await;
+    rig.client.put_secret(put(b"a-value-of-some-length")).await.unwrap();
+    let binding = avouch_policy::Binding::parse(BINDING).unwrap().digest();
+    assert_eq!(rig.sealed.open_value(&name("github"), &binding).unwrap().expose(), b"a-value-of-some-length");
+    let events = format!("{:?}", rig.notes.0.lock().unwrap());
+    assert!(events.contains("SecretPut") && !events.contains("a-value"), "{events}");
+    let status = rig.client.status(api::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.injecting, status.held_by.as_str()), (false, "state_unknown"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_scrubbed_or_bound_is_refused_with_its_own_code() {
+    let mut rig = rig(&[us()]).await;
+    let cases = [
+        (put(b"short"), "value_too_short"),
+        (put(b"two lines\nof a value"), "value_not_printable"),
+        (api::PutSecretRequest { binding: b"{}".to_vec(), ..put(b"long enough") }, "bad_binding"),
+        (api::PutSecretRequest { credential: "../x".to_owned(), ..put(b"long enough") }, "bad_name"),
+    ];
+    for (request, expected) in cases {
+        let refused = rig.client.put_secret(request).await.unwrap_err();
+        assert_eq!(code(&refused), expected);
+    }
+    assert!(rig.sealed.list().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn another_uid_is_refused_whatever_the_socket_lets_through() {
+    let mut rig = rig(&[us().wrapping_add(1)]).await;
+    let refused = rig.client.put_secret(put(b"a-value-of-some-length")).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (tonic::Code::PermissionDenied, "not_operator"));
+    for _ in 0..5 {
+        assert!(rig.client.status(api::StatusRequest {}).await.is_err());
+    }
+    assert_eq!(rig.notes.codes(), ["admin.refused"; 3], "refused each time, and a flood does not fill the log");
+}
+
+#[tokio::test]
+async fn a_process_of_a_session_is_refused_and_so_is_one_that_cannot_be_placed() {
+    let mut rig = rig(&[us()]).await;
+    // This process, as the root of a session that another helper has listed.
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let session = crate::ids::ulid(&SystemClock).unwrap();
+    unix::roots::write(&rig.roots, session, &unix::Peer::of(&ours).unwrap()).unwrap();
+    let refused = rig.client.status(api::StatusRequest {}).await.unwrap_err();
+    assert_eq!(code(&refused), "inside_session");
+    unix::roots::remove(&rig.roots, session).unwrap();
+    rig.client.status(api::StatusRequest {}).await.unwrap();
+    // A list that cannot be read refuses everybody.
+    std::fs::write(rig.roots.join("nonsense"), "x").unwrap();
+    let refused = rig.client.status(api::StatusRequest {}).await.unwrap_err();
+    assert_eq!(code(&refused), "inside_session");
+}
