@@ -145,16 +145,21 @@ fn understand(
     };
     fields::lint(head).map_err(bad)?;
     let framing = head.framing().map_err(malformed)?;
-    let host = head.host().map_err(malformed)?;
     head.expects_continue().map_err(malformed)?;
     if head.method() == "CONNECT" {
         if !matches!(place, Place::Port) || framing != Framing::None || client.input.has_leftover() {
             return Err(bad("CONNECT inside a tunnel, with a body, or with bytes after it"));
         }
         let origin = Origin::from_connect(head.target().as_bytes()).map_err(|_| bad("CONNECT target"))?;
-        agree(&origin, host)?;
+        match head.host_or_none().map_err(malformed)? {
+            Some(host) => agree(&origin, host)?,
+            // Python before 3.12 opens tunnels so, and there is nothing that could disagree.
+            None if !head.understands_chunks() => {}
+            None => return Err(bad("no Host")),
+        }
         return Ok(Understood::Connect(origin));
     }
+    let host = head.host().map_err(malformed)?;
     let (origin, target) = match place {
         Place::Port => {
             let (origin, target) = split_absolute_form(head.target().as_bytes()).map_err(|_| bad("not absolute-form"))?;

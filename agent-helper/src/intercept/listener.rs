@@ -36,9 +36,9 @@ pub(super) async fn accept(proxy: Arc<Proxy>, serving: Arc<Serving>, listener: T
                 }
                 None => {}
                 Some(not_shown) => {
-                    drop(stream);
                     tracing::warn!(session = %serving.caller.session, %not_shown, "intercept.listener.refused");
                     proxy.broker.refuse_connection(&serving.caller, not_shown.reason()).await;
+                    drop(stream);
                 }
             }
             drop(place);

@@ -175,7 +175,12 @@ impl RequestHead {
 
     /// The one `Host`. Two of them, or none, are refused whatever the version.
     pub(crate) fn host(&self) -> Result<&[u8], HeadFault> {
-        self.fields.one("host", "two Host fields")?.ok_or(HeadFault::Malformed("no Host"))
+        self.host_or_none()?.ok_or(HeadFault::Malformed("no Host"))
+    }
+
+    /// The one `Host`, if there is one; two are refused.
+    pub(crate) fn host_or_none(&self) -> Result<Option<&[u8]>, HeadFault> {
+        self.fields.one("host", "two Host fields")
     }
 
     /// How the body ends.

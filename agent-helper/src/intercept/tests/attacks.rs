@@ -239,3 +239,39 @@ async fn a_listener_is_fenced_by_uid() {
     assert!(conn.response(true).await.is_none(), "closed without a word");
     assert_eq!(world.codes(), ["session.listener_refused"]);
 }
+
+/// Case U22 with a real second user.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sessions_own_user_is_served_and_root_is_not_believed() {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::getuid().is_root() {
+        println!("not run: needs root");
+        return;
+    }
+    let tool = Tool::plain(|_| ok("hello")).await;
+    let world = World::new(&[], Unbound::Deny);
+    world.bind_plain(&tool);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let session = id();
+    let serving = Session {
+        caller: Caller { agent: name("researcher"), instance: id(), session },
+        fence: Fence::for_listener(&listener, NOBODY),
+        anchor: Arc::new(Anchor::new(session, &SystemClock).unwrap()),
+        ended: CancellationToken::new(),
+    };
+    assert_eq!(serving.fence, Fence::Uid(NOBODY));
+    tokio::spawn(Arc::clone(&world.proxy).serve(serving, listener));
+    let request = get(&tool, "/ok/x").replace("\r\n", "\\r\\n");
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; printf '{request}' >&3; head -c 12 <&3", address.port());
+    let theirs = tokio::task::spawn_blocking(move || {
+        std::process::Command::new("bash").args(["-c", &script]).uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap()
+    });
+    assert_eq!(String::from_utf8_lossy(&theirs.await.unwrap().stdout), "HTTP/1.1 200");
+    let mut ours = connect(address).await;
+    let _ = ours.stream.write_all(get(&tool, "/ok/x").as_bytes()).await;
+    assert!(ours.response(true).await.is_none(), "uid 0 proves nothing");
+    assert_eq!(tool.count(), 1);
+    assert_eq!(world.recorded("session.listener_refused"), 1);
+}

@@ -74,6 +74,12 @@ async fn connect_sni_and_host_have_to_agree() {
     for target in [HOST, "TOOLS.demo.test:443", "tools.demo.test.:443", "x@tools.demo.test:443", "tools.demo.test:0443", "https://tools.demo.test:443", "/"] {
         assert_eq!(connected(&agents, target, target).await.0, 400, "{target}");
     }
+    // Without one there is nothing to disagree, but only HTTP/1.0 may leave it out.
+    for (version, status) in [("1.0", 200), ("1.1", 400)] {
+        let mut conn = connect(agents.address).await;
+        conn.write(format!("CONNECT {authority} HTTP/{version}\r\n\r\n")).await;
+        assert_eq!(conn.head().await.unwrap().0, status, "{version}");
+    }
     // The name in TLS.
     for (what, name, sni) in [("another name", "other.demo.test", true), ("no name", HOST, false)] {
         let (_, conn) = connected(&agents, &authority, &authority).await;
