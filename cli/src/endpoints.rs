@@ -1,8 +1,8 @@
 //! Where the sockets are, and how a verb gets to them.
 
 use crate::failure::{Exit, Failure};
+use avouch_config::{ADMIN_SOCKET, HELPER_SOCKET, Paths, SESSION_SOCKET, WORKLOAD_SOCKET};
 use avouch_wire::tonic::transport::Channel;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ impl Socket {
     /// Its name in the runtime directory.
     pub const fn file(self) -> &'static str {
         match self {
-            Self::Admin => "admin.sock",
-            Self::Helper => "helper.sock",
-            Self::Session => "session.sock",
-            Self::Workload => "workload.sock",
+            Self::Admin => ADMIN_SOCKET,
+            Self::Helper => HELPER_SOCKET,
+            Self::Session => SESSION_SOCKET,
+            Self::Workload => WORKLOAD_SOCKET,
         }
     }
 
@@ -52,17 +52,10 @@ impl Socket {
 }
 
 impl Directories {
-    /// `--runtime-dir` alone if given; else `$XDG_RUNTIME_DIR/avouch`, the directory `avouch dev` uses where that
-    /// is not set, and `/run/avouch`.
-    pub fn new(flag: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        if let Some(flag) = flag {
-            return Self(vec![flag]);
-        }
-        let mut all = Vec::new();
-        all.extend(absolute(&variable, "XDG_RUNTIME_DIR").map(|dir| dir.join("avouch")));
-        all.extend(data_directory(&variable).map(|dir| dir.join("run")));
-        all.push(PathBuf::from("/run/avouch"));
-        Self(all)
+    /// `--runtime-dir` alone if given; else the user's own, then the system's.
+    pub fn new(flag: Option<PathBuf>) -> Self {
+        let usual = || Paths::user().into_iter().chain([Paths::system()]).map(|paths| paths.runtime);
+        Self(flag.map_or_else(|| usual().collect(), |flag| vec![flag]))
     }
 
     /// The first of them that has this socket.
@@ -106,23 +99,6 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// Where `avouch dev` keeps its state: `$XDG_DATA_HOME/avouch`, or `~/.local/share/avouch`.
-pub fn data_directory(variable: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let of_home = || absolute(variable, "HOME").map(|home| home.join(".local/share"));
-    absolute(variable, "XDG_DATA_HOME").or_else(of_home).map(|dir| dir.join("avouch"))
-}
-
-/// Where `avouch dev` keeps what its state is sealed with: `$XDG_CONFIG_HOME/avouch`, or `~/.config/avouch`.
-pub fn config_directory(variable: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let of_home = || absolute(variable, "HOME").map(|home| home.join(".config"));
-    absolute(variable, "XDG_CONFIG_HOME").or_else(of_home).map(|dir| dir.join("avouch"))
-}
-
-/// A variable that names a directory; the XDG rules have relative ones ignored.
-pub fn absolute(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
-    variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
-}
-
 /// How long a connection to a socket may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -130,24 +106,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    fn variables(of: &'static [(&'static str, &'static str)]) -> impl Fn(&str) -> Option<OsString> {
-        move |name| of.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+    #[test]
+    fn the_flag_is_looked_into_alone_and_the_system_last() {
+        assert_eq!(Directories::new(Some("/x".into())).0, [PathBuf::from("/x")]);
+        assert_eq!(Directories::new(None).0.last(), Some(&PathBuf::from("/run/avouch")));
     }
 
     #[test]
-    fn sockets_are_looked_for_in_the_order_the_help_gives() {
-        let all = Directories::new(None, variables(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/home/a")]));
-        let expected = ["/run/user/7/avouch", "/home/a/.local/share/avouch/run", "/run/avouch"];
-        assert_eq!(all.0, expected.map(PathBuf::from));
-        let relative = Directories::new(None, variables(&[("XDG_RUNTIME_DIR", "here")]));
-        assert_eq!(relative.0, [PathBuf::from("/run/avouch")]);
-        let flag = Directories::new(Some("/x".into()), variables(&[("XDG_RUNTIME_DIR", "/run/user/7")]));
-        assert_eq!(flag.0, [PathBuf::from("/x")]);
+    fn a_part_s_own_directory_comes_before_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Directories::new(Some(dir.path().to_owned()));
+        std::fs::write(dir.path().join("session.sock"), "").unwrap();
+        assert_eq!(all.find(Socket::Session).unwrap(), dir.path().join("session.sock"));
+        std::fs::create_dir(dir.path().join("helper")).unwrap();
+        std::fs::write(dir.path().join("helper/session.sock"), "").unwrap();
+        assert_eq!(all.find(Socket::Session).unwrap(), dir.path().join("helper/session.sock"));
     }
 
     #[test]
     fn a_missing_socket_is_named_with_what_to_do() {
-        let none = Directories::new(Some("/nonexistent".into()), |_| None);
+        let none = Directories::new(Some("/nonexistent".into()));
         let failure = none.find(Socket::Admin).expect_err("nothing there");
         assert_eq!(failure.code(), 7);
         let text = failure.to_string();

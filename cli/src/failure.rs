@@ -26,7 +26,7 @@ pub enum Exit {
 /// A verb's failure, as a person reads it.
 #[derive(Debug)]
 pub struct Failure {
-    exit: Exit,
+    code: u8,
     sentence: String,
     action: Option<String>,
 }
@@ -34,7 +34,12 @@ pub struct Failure {
 impl Failure {
     /// A failure with its sentence, which names what was tried and why it did not go.
     pub fn new(exit: Exit, sentence: impl Into<String>) -> Self {
-        Self { exit, sentence: sentence.into(), action: None }
+        Self::with_code(exit as u8, sentence)
+    }
+
+    /// The same, with a code that another part of avouch has chosen from the same table.
+    pub fn with_code(code: u8, sentence: impl Into<String>) -> Self {
+        Self { code, sentence: sentence.into(), action: None }
     }
 
     /// The same, with what to do about it.
@@ -47,7 +52,7 @@ impl Failure {
 
     /// The exit code.
     pub fn code(&self) -> u8 {
-        self.exit as u8
+        self.code
     }
 }
 

@@ -1,7 +1,9 @@
 //! The program `avouch`: everything in one. Reads the command line, runs the verb, and says what came of it.
 
 pub mod args;
+mod daemon;
 pub mod demo;
+mod dev;
 pub mod endpoints;
 pub mod failure;
 mod files;
@@ -45,11 +47,16 @@ pub fn main(line: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<u8, Failure> {
-    let directories = Directories::new(cli.runtime_dir, |name| std::env::var_os(name));
+    let directories = Directories::new(cli.runtime_dir);
     let output = Output::new(cli.output, SystemClock.now())?;
     let context = Context { directories, output };
     match cli.command {
         Command::Run(order) => verbs::run::run(&context.directories, order),
+        Command::DemoAgent => demo::agent().map(|()| 0),
+        Command::Demo => demo::run().map(|()| 0),
+        Command::Dev => dev::run().map(|()| 0),
+        Command::Server(order) => daemon::server(&order).map(|()| 0),
+        Command::Helper(order) => daemon::helper(&order).map(|()| 0),
         Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -70,7 +77,7 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Grant { verb } => verbs::grant::run(context, verb).await,
         Command::Lock { verb } => verbs::lock::run(context, verb).await,
         Command::Svid { verb } => verbs::svid::run(context, verb).await,
-        Command::Audit { verb } => Ok(()),
+        Command::Audit { verb } => verbs::audit::run(context, verb).await,
         Command::Status => verbs::status::run(context).await,
         _ => Ok(()),
     }

@@ -86,6 +86,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// The table as a person reads it, without emphasis.
+    pub fn to_text(&self) -> String {
+        self.lines(false)
+    }
+
     fn json(&self) -> Vec<Value> {
         let key = |column: &&str| column.to_ascii_lowercase().replace(' ', "_");
         let object = |row: &Vec<Cell>| {

@@ -7,11 +7,15 @@ use avouch_wire::tonic::transport::Channel;
 use avouch_wire::tonic::{Code, Request, Status};
 use avouch_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use avouch_wire::workload::{JwtsvidRequest, JwtBundlesRequest, X509svidRequest};
+use avouch_words::svid::jwt::JwtSvid;
 use avouch_words::svid::x509::X509Svid;
-use avouch_words::{Bundle, Bundles, Millis, SpiffeId, X509Authority};
+use avouch_words::{Bundle, Bundles, JwtAuthority, Millis, SpiffeId, X509Authority};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::CertificateDer;
-use std::collections::HashMap;
+use serde_json::Value;
 use std::path::Path;
+use std::time::Duration;
 
 /// A connection to the Workload API.
 #[derive(Debug)]
@@ -55,11 +59,17 @@ impl Client {
         Ok(first.svid)
     }
 
-    /// The JWT bundles, as JWK Sets by trust domain ID.
-    pub async fn jwt_bundles(&mut self) -> Result<HashMap<String, Vec<u8>>, Failure> {
+    /// Checks a JWT-SVID with the keys that the Workload API serves, and nobody's word besides.
+    pub async fn check_jwt(&mut self, token: &str, audience: &str, now: Millis) -> Result<JwtSvid, Failure> {
         let reply = self.0.fetch_jwt_bundles(with_header(JwtBundlesRequest {})).await.map_err(refused)?;
-        let message = reply.into_inner().message().await.map_err(refused)?;
-        Ok(message.map(|message| message.bundles).unwrap_or_default())
+        let message = reply.into_inner().message().await.map_err(refused)?.unwrap_or_default();
+        let bundle = |(id, jwks): (String, Vec<u8>)| {
+            let trust_domain = SpiffeId::parse(&id).ok()?.trust_domain();
+            Some(Bundle { trust_domain, x509: Vec::new(), jwt: p256_keys(&jwks) })
+        };
+        let bundles: Bundles = message.bundles.into_iter().filter_map(bundle).collect();
+        JwtSvid::parse_and_verify(token, &[audience], &bundles, now, LEEWAY)
+            .map_err(|error| Failure::new(Exit::Failure, format!("the JWT-SVID served is wrong: {error}")))
     }
 }
 
@@ -100,6 +110,17 @@ fn refused(status: Status) -> Failure {
     }
 }
 
+/// The P-256 keys of a JWK Set, as SubjectPublicKeyInfo.
+fn p256_keys(jwks: &[u8]) -> Vec<JwtAuthority> {
+    let set: Value = serde_json::from_slice(jwks).unwrap_or_default();
+    let read = |key: &Value| {
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str()?).ok().filter(|bytes| bytes.len() == 32);
+        let public_key = [P256_SPKI, &part("x")?, &part("y")?].concat();
+        (key["crv"] == "P-256").then(|| Some(JwtAuthority { kid: key["kid"].as_str()?.to_owned(), public_key }))?
+    };
+    set["keys"].as_array().into_iter().flatten().filter_map(read).collect()
+}
+
 /// DER certificates one after another.
 fn certificates(mut bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let mut found = Vec::new();
@@ -125,6 +146,14 @@ fn der_length(bytes: &[u8]) -> Option<usize> {
     let length = rest.get(..count)?.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
     length.checked_add(2 + count)
 }
+
+/// What stands before the two coordinates of a P-256 key in SubjectPublicKeyInfo (RFC 5480).
+const P256_SPKI: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
+/// How far two clocks may be apart.
+const LEEWAY: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

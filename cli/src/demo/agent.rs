@@ -106,8 +106,11 @@ fn identity(audience: &str, reserved: &[String]) -> io::Result<Report> {
         notes.insert("x509 seconds".to_owned(), left.to_string());
         notes.insert("x509 key".to_owned(), only.has_key.to_string());
         let token = api.jwt(audience).await.map_err(io::Error::other)?;
-        notes.insert("jwt".to_owned(), api.validate(audience, &token).await.map_err(io::Error::other)?);
-        notes.insert("jwt parts".to_owned(), workload::jwt_parts(&token).map_err(io::Error::other)?.to_string());
+        let jwt = api.check_jwt(&token, audience, now).await.map_err(io::Error::other)?;
+        notes.insert("jwt".to_owned(), jwt.id().to_string());
+        notes.insert("jwt seconds".to_owned(), jwt.expires().since(now).as_secs().to_string());
+        let missing: Vec<_> = CLAIMS.into_iter().filter(|name| !jwt.claims().contains_key(*name)).collect();
+        notes.insert("jwt claims missing".to_owned(), missing.join(" "));
         for one in reserved {
             let said = match api.jwt(one).await {
                 Ok(_) => "given".to_owned(),
@@ -165,5 +168,7 @@ fn failed(what: &str, error: io::Error) -> Failure {
     Failure::new(Exit::Failure, format!("the demo's agent could not {what}: {error}"))
 }
 
+/// What others look for in a JWT-SVID of ours.
+const CLAIMS: [&str; 6] = ["sub", "aud", "exp", "iat", "iss", "jti"];
 /// When an agent gives up waiting for a refusal.
 const CALLS_MAX: usize = 2_000;

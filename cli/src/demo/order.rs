@@ -59,7 +59,7 @@ pub struct Report {
     /// When, on the clock since boot, in microseconds.
     pub at_us: u64,
     /// Everything that was read, in base64.
-    read: Vec<String>,
+    pub(super) read: Vec<String>,
 }
 
 impl Report {

@@ -112,6 +112,15 @@ impl ToolLog {
     }
 }
 
+/// A secret that nobody has seen before: 24 random bytes, spelled so that every encoding of it differs from it.
+pub fn new_secret() -> io::Result<Secret> {
+    let mut random = [0; 24];
+    let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+    filled.map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    let spelled = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, random);
+    Ok(Secret::new(format!("k/{spelled}+=").into_bytes()))
+}
+
 struct Side {
     address: SocketAddr,
     listener: TcpListener,

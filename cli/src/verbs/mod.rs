@@ -1,7 +1,7 @@
 //! One file per noun.
 
 pub mod agent;
-//pub mod audit;
+pub mod audit;
 pub mod credential;
 pub mod explain;
 pub mod grant;

@@ -1,0 +1,71 @@
+//! `server` and `helper`: the two parts on their own. `dev` and `demo` start them with the same calls.
+
+use crate::args::Daemon;
+use crate::failure::{Exit, Failure};
+use crate::output::talk;
+use avouch_config::{HelperConfig, Paths, ServerConfig, StartError, lifecycle, telemetry};
+use avouch_helper::Helper;
+use avouch_server::Issuer;
+use avouch_words::SystemClock;
+use std::sync::Arc;
+
+/// Runs the issuer until a signal ends it.
+pub fn server(daemon: &Daemon) -> Result<(), Failure> {
+    prepare()?;
+    let config = ServerConfig::load(&daemon.config, &places()?)?;
+    telemetry::init(config.log)?;
+    runtime()?.block_on(async {
+        let stop = lifecycle::shutdown_on_signals().map_err(internal)?;
+        let issuer = Issuer::build(config, Arc::new(SystemClock)).await?;
+        talk(format!("The issuer serves nodes at {}.", issuer.address()));
+        talk(format!("Operators reach it at {}.", issuer.admin_socket().display()));
+        issuer.run(stop).await.map_err(ended)
+    })
+}
+
+/// Runs the helper until a signal ends it.
+pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
+    prepare()?;
+    let config = HelperConfig::load(&daemon.config, &places()?)?;
+    telemetry::init(config.log)?;
+    runtime()?.block_on(async {
+        let stop = lifecycle::shutdown_on_signals().map_err(internal)?;
+        let helper = Helper::build(config, Arc::new(SystemClock)).await?;
+        helper.run(stop).await.map_err(ended)
+    })
+}
+
+/// What every process with keys in it does first.
+pub fn prepare() -> Result<(), Failure> {
+    lifecycle::harden()?;
+    Ok(lifecycle::refuse_secrets_in_environment(std::env::vars_os())?)
+}
+
+/// Work on all cores.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)
+}
+
+/// Something that does not fail, did.
+pub fn internal(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Failure, format!("cannot start: {error}"))
+}
+
+fn places() -> Result<Paths, Failure> {
+    Paths::of_caller().ok_or_else(|| StartError::NoPlace.into())
+}
+
+fn ended(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failure, error.to_string()).then("Look at the log, and start again.")
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let sentence = match &error {
+            // It says all that is wrong, one on a line.
+            StartError::Config(faults) => faults.to_string(),
+            other => format!("{other} ({})", other.code()),
+        };
+        Self::with_code(error.exit_code(), sentence).then(error.action())
+    }
+}

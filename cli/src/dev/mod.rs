@@ -1,0 +1,137 @@
+//! `dev`: issuer, helper and a tool to try, in one process, for one user. The same code as `server` and `helper`
+//! with other places; state is kept, and a run begins where the last one ended.
+
+mod hold;
+mod tool;
+
+use crate::daemon;
+use crate::endpoints::{self, Socket};
+use crate::failure::{Exit, Failure};
+use crate::output::{data, talk};
+use crate::replies;
+use avouch_config::{
+    HELPER_SOCKET, HelperConfig, JoinToken, Log, LogLevel, Paths, ROOTS_DIR, ServerConfig, StartError, WORKLOAD_SOCKET,
+    lifecycle, make_private_dir, telemetry,
+};
+use avouch_helper::Helper;
+use avouch_server::Issuer;
+use avouch_wire::admin::CreateTokenRequest;
+use avouch_wire::admin::admin_client::AdminClient;
+use avouch_words::{SystemClock, TrustDomain};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Runs until a signal ends it.
+pub fn run() -> Result<(), Failure> {
+    daemon::prepare()?;
+    let paths = Paths::user().ok_or(StartError::NoPlace)?;
+    make_private_dir(&paths.state).map_err(|fault| StartError::Directory { path: paths.state.clone(), fault })?;
+    let _held = hold::Hold::take(&paths.state.join("dev.lock"))?;
+    let log = Log { level: LogLevel::Warn, ..Log::default() };
+    telemetry::init(log)?;
+    daemon::runtime()?.block_on(serve(&paths, log))
+}
+
+async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
+    let stop = lifecycle::shutdown_on_signals().map_err(daemon::internal)?;
+    let trust_domain = TrustDomain::parse(TRUST_DOMAIN).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
+    let mut settings = ServerConfig::new(trust_domain.clone(), paths);
+    settings.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    settings.session_roots = vec![paths.helper_runtime().join(ROOTS_DIR)];
+    settings.log = log;
+    let issuer = Issuer::build(settings, Arc::new(SystemClock)).await?;
+    let (address, admin_socket) = (issuer.address(), issuer.admin_socket().to_owned());
+    let stop_issuer = CancellationToken::new();
+    let mut issuer = tokio::spawn(issuer.run(stop_issuer.clone()));
+    let mut settings = HelperConfig::new(trust_domain, address.to_string(), paths);
+    settings.log = log;
+    let helper = join(settings, paths, &admin_socket).await?;
+    let tool = tool::LocalTool::open(&paths.state.join("tool"), &SystemClock).await?;
+    data(welcome(paths, &admin_socket, &tool))?;
+    let outcome = tokio::select! {
+        ended = helper.run(stop.clone()) => ended.map_err(|error| ended_badly("helper", &error)),
+        ended = &mut issuer => {
+            return Err(match ended {
+                Ok(Err(error)) => ended_badly("issuer", &error),
+                Ok(Ok(())) | Err(_) => ended_badly("issuer", &"it stopped by itself"),
+            });
+        }
+        ended = tool.server.run() => Err(match ended {
+            Err(error) => ended_badly("local tool", &error),
+            Ok(()) => ended_badly("local tool", &"it stopped by itself"),
+        }),
+    };
+    // The helper was first, so that its last records are in the log.
+    stop_issuer.cancel();
+    match issuer.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(ended_badly("issuer", &error)),
+        Err(error) => return Err(ended_badly("issuer", &error)),
+    }
+    outcome?;
+    talk("Stopped. The state is kept; `avouch dev` goes on with it.");
+    Ok(())
+}
+
+/// The helper, as this node if it has joined before; else it joins now, with a token of its own.
+async fn join(settings: HelperConfig, paths: &Paths, admin_socket: &Path) -> Result<Helper, Failure> {
+    match Helper::build(settings.clone(), Arc::new(SystemClock)).await {
+        Err(StartError::NotJoined) => {}
+        other => return Ok(other?),
+    }
+    let mut admin = AdminClient::new(endpoints::connect(admin_socket, Socket::Admin).await?);
+    let request = CreateTokenRequest { node: NODE.to_owned(), ttl_seconds: TOKEN_TTL };
+    let token = admin.create_token(request).await.map_err(|status| replies::failure(&status))?.into_inner().token;
+    let file = paths.state.join("join.token");
+    // Of a run that was killed in between; that token was never used.
+    let _ = std::fs::remove_file(&file);
+    crate::files::create_private(&file, format!("{token}\n").as_bytes())?;
+    let settings = HelperConfig { join_token: Some(JoinToken::File(file.clone())), ..settings };
+    let joined = Helper::build(settings, Arc::new(SystemClock)).await;
+    let _ = std::fs::remove_file(&file);
+    Ok(joined?)
+}
+
+fn welcome(paths: &Paths, admin_socket: &Path, tool: &tool::LocalTool) -> String {
+    let helper = paths.helper_runtime();
+    let address = tool.server.tls_address();
+    let origin = format!("https://{}:{}", tool::HOST, address.port());
+    let (secret, ca) = (tool.secret_file.display(), tool.ca_file.display());
+    let put = format!(
+        "avouch secret put tool --value-file '{secret}' --to {origin} --method GET --path '/v1/**' --as bearer \
+         --address {address} --ca '{ca}'"
+    );
+    let lines = [
+        format!("avouch dev runs the trust domain {TRUST_DOMAIN}, with this machine as its node {NODE}."),
+        String::new(),
+        format!("admin socket     {}", admin_socket.display()),
+        format!("helper's socket  {}", helper.join(HELPER_SOCKET).display()),
+        format!("Workload API     unix://{}", helper.join(WORKLOAD_SOCKET).display()),
+        format!("state            {}", paths.state.display()),
+        format!("seal keys        {}", paths.config.display()),
+        format!("local tool       {origin} and http://{}", tool.server.plain_address()),
+        format!("its credential   {secret}"),
+        String::new(),
+        "In another terminal:".to_owned(),
+        String::new(),
+        format!("  {put}"),
+        "  avouch agent create researcher --owner me@example.test --selector unix:uid:$(id -u)".to_owned(),
+        "  avouch grant create --agent researcher --credential tool".to_owned(),
+        format!("  avouch run --agent researcher -- curl {origin}/v1/report"),
+        String::new(),
+        "Ctrl-C ends it; the state is kept.".to_owned(),
+        String::new(),
+    ];
+    lines.join("\n")
+}
+
+fn ended_badly(part: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failure, format!("the {part} ended: {error}")).then("Look at what it said above, and start again.")
+}
+
+const TRUST_DOMAIN: &str = "dev.test";
+const NODE: &str = "dev";
+/// Seconds a join token has to be used in.
+const TOKEN_TTL: u32 = 60;
