@@ -184,7 +184,7 @@ fn refused(config: &HelperConfig, status: &Status) -> StartError {
 fn expired() -> StartError {
     StartError::Refused {
         message: "the node's SVID has expired or verifies no more".to_owned(),
-        action: "Make a token with `avouch node token` on the issuer and name its file as `join_token_file`.".to_owned(),
+        action: "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`.".to_owned(),
     }
 }
 

@@ -36,10 +36,14 @@ pub enum Command {
     #[command(before_help = "Example:\n  avouch demo")]
     Demo,
     /// Run issuer and helper in one process for this user, with a local tool to try.
-    #[command(before_help = "Example:\n  avouch dev\n\nState is kept in $XDG_DATA_HOME/avouch, its seal keys in $XDG_CONFIG_HOME/avouch, sockets in\n$XDG_RUNTIME_DIR/avouch or, where that is not set, in `run` below the state.")]
+    #[command(
+        before_help = "Example:\n  avouch dev\n\nState is kept in $XDG_DATA_HOME/avouch, its seal keys in $XDG_CONFIG_HOME/avouch, sockets in\n$XDG_RUNTIME_DIR/avouch or, where that is not set, in `run` below the state."
+    )]
     Dev,
     /// Run a program as an agent, in a session of its own.
-    #[command(before_help = "Examples:\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'")]
+    #[command(
+        before_help = "Examples:\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'"
+    )]
     Run(Run),
     /// Run the issuer.
     #[command(before_help = "Example:\n  avouch server --config /etc/avouch/server.toml")]
@@ -129,16 +133,18 @@ pub struct Run {
 /// `server` and `helper`.
 #[derive(Debug, Args)]
 pub struct Daemon {
-    /// Settings, in TOML.
+    /// Settings, in TOML; without it, the system's for root, else the user's.
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
 }
 
 /// `token`.
 #[derive(Debug, Subcommand)]
 pub enum TokenVerb {
     /// Make a token for one node; it pins the trust bundle and is used once.
-    #[command(before_help = "Examples:\n  avouch token create --node web-1 --out /root/join.token\n  avouch token create --node web-1 --ttl 1h --out - | ssh web-1 'umask 077; cat > /etc/avouch/join.token'")]
+    #[command(
+        before_help = "Examples:\n  avouch token create --node web-1 --out /root/join.token\n  avouch token create --node web-1 --ttl 1h --out - | ssh web-1 'umask 077; cat > /etc/avouch/join.token'"
+    )]
     Create {
         /// Name of the node that may join with it.
         #[arg(long, value_name = "NAME", value_parser = name)]
@@ -163,7 +169,9 @@ pub enum NodeVerb {
 #[derive(Debug, Subcommand)]
 pub enum AgentVerb {
     /// Register an agent.
-    #[command(before_help = "Example:\n  avouch agent create researcher --owner me@example.test --node node:name:web-1 --selector unix:uid:1001")]
+    #[command(
+        before_help = "Example:\n  avouch agent create researcher --owner me@example.test --node node:name:web-1 --selector unix:uid:1001"
+    )]
     Create(AgentCreate),
     /// List the agents.
     List,
@@ -203,7 +211,9 @@ pub enum CredentialVerb {
 #[derive(Debug, Subcommand)]
 pub enum SecretVerb {
     /// Seal a value on this node and bind it to where it may go. The value is never taken from the command line.
-    #[command(before_help = "Examples:\n  avouch secret put github --value-stdin --to https://api.github.com --method GET --path '/repos/**' --as bearer\n  avouch secret put tool --value-file key.txt --to http://127.0.0.1:8080 --plain loopback --method POST --path /run --as header:x-api-key")]
+    #[command(
+        before_help = "Examples:\n  avouch secret put github --value-stdin --to https://api.github.com --method GET --path '/repos/**' --as bearer\n  avouch secret put tool --value-file key.txt --to http://127.0.0.1:8080 --plain loopback --method POST --path /run --as header:x-api-key"
+    )]
     Put(Box<SecretPut>),
 }
 
@@ -316,7 +326,9 @@ pub enum AuditVerb {
     /// List the records.
     List,
     /// Check the whole log, here or in an export, without asking anyone.
-    #[command(before_help = "Examples:\n  avouch audit verify\n  avouch audit verify export.jsonl --key 'example.test/audit+...'")]
+    #[command(
+        before_help = "Examples:\n  avouch audit verify\n  avouch audit verify export.jsonl --key 'example.test/audit+...'"
+    )]
     Verify {
         /// An export; the issuer's own log without it.
         file: Option<PathBuf>,

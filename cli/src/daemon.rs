@@ -12,7 +12,9 @@ use std::sync::Arc;
 /// Runs the issuer until a signal ends it.
 pub fn server(daemon: &Daemon) -> Result<(), Failure> {
     prepare()?;
-    let config = ServerConfig::load(&daemon.config, &places()?)?;
+    let paths = places()?;
+    let file = daemon.config.clone().unwrap_or_else(|| paths.server_config());
+    let config = ServerConfig::load(&file, &paths)?;
     telemetry::init(config.log)?;
     runtime()?.block_on(async {
         let stop = lifecycle::shutdown_on_signals().map_err(internal)?;
@@ -26,7 +28,9 @@ pub fn server(daemon: &Daemon) -> Result<(), Failure> {
 /// Runs the helper until a signal ends it.
 pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
     prepare()?;
-    let config = HelperConfig::load(&daemon.config, &places()?)?;
+    let paths = places()?;
+    let file = daemon.config.clone().unwrap_or_else(|| paths.helper_config());
+    let config = HelperConfig::load(&file, &paths)?;
     telemetry::init(config.log)?;
     runtime()?.block_on(async {
         let stop = lifecycle::shutdown_on_signals().map_err(internal)?;

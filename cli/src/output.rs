@@ -183,11 +183,7 @@ pub fn next(command: impl AsRef<str>) {
 
 /// `in 4m12s`, `3h5m ago`.
 pub fn relative(moment: Millis, now: Millis) -> String {
-    if moment >= now {
-        format!("in {}", span(moment.since(now)))
-    } else {
-        format!("{} ago", span(now.since(moment)))
-    }
+    if moment >= now { format!("in {}", span(moment.since(now))) } else { format!("{} ago", span(now.since(moment))) }
 }
 
 /// The two largest units of a duration.

@@ -1,9 +1,9 @@
 //! What a daemon's refusal means for whoever typed a verb.
 
 use crate::failure::{Exit, Failure};
+use avouch_wire::Message as _;
 use avouch_wire::issuer::Refusal;
 use avouch_wire::tonic::{Code, Status};
-use avouch_wire::Message as _;
 
 /// The failure that a status tells of: the daemon's own words if it sent any.
 pub fn failure(status: &Status) -> Failure {

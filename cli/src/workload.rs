@@ -6,7 +6,7 @@ use avouch_wire::tonic::metadata::MetadataValue;
 use avouch_wire::tonic::transport::Channel;
 use avouch_wire::tonic::{Code, Request, Status};
 use avouch_wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
-use avouch_wire::workload::{JwtsvidRequest, JwtBundlesRequest, X509svidRequest};
+use avouch_wire::workload::{JwtBundlesRequest, JwtsvidRequest, X509svidRequest};
 use avouch_words::svid::jwt::JwtSvid;
 use avouch_words::svid::x509::X509Svid;
 use avouch_words::{Bundle, Bundles, JwtAuthority, Millis, SpiffeId, X509Authority};
@@ -76,7 +76,8 @@ impl Client {
 impl Served {
     /// Checks the chain against the bundle it came with, and the ID against the certificate.
     pub fn check(&self, now: Millis) -> Result<X509Svid, Failure> {
-        let wrong = |why: String| Failure::new(Exit::Failure, format!("what was served for {} is wrong: {why}", self.id));
+        let wrong =
+            |why: String| Failure::new(Exit::Failure, format!("what was served for {} is wrong: {why}", self.id));
         let id = SpiffeId::parse(&self.id).map_err(|error| wrong(error.to_string()))?;
         let authorities = certificates(&self.bundle).ok_or_else(|| wrong("its bundle cannot be read".to_owned()))?;
         let bundle = Bundle {

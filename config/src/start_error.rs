@@ -244,7 +244,7 @@ impl StartError {
             }
             Self::Clock { .. } => "Set both clocks, by NTP for example, and start again.",
             Self::NotJoined => {
-                "Make a token with `avouch node token` on the issuer and name its file as `join_token_file`."
+                "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`."
             }
             Self::TokenMalformed(_) => "Copy the whole token, on one line.",
             Self::TokenExpired | Self::TokenRefused => "Make a new token on the issuer and start again with it.",

@@ -48,7 +48,10 @@ fn what_is_missing_or_wrong_is_a_usage_error_that_names_it() {
         ("avouch token create --node n --ttl 0s --out -", "90s, 10m, 1h or 7d"),
         ("avouch secret put c --to https://x --method GET --path / --as bearer", "--value"),
         ("avouch secret put c --value-stdin --to https://x --method GET --path / --as cookie", "bearer, basic:USER"),
-        ("avouch secret put c --value-stdin --to https://x --method GET --path / --as header:Connection", "never filled"),
+        (
+            "avouch secret put c --value-stdin --to https://x --method GET --path / --as header:Connection",
+            "never filled",
+        ),
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -83,5 +86,7 @@ fn slots_and_times_are_read() {
     let prefixed = SlotSpec::Header { name: "x-key".into(), prefix: Some("Token: ".into()) };
     assert_eq!(slot("header:x-key:Token: "), Ok(prefixed));
     assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-    assert!(duration("m").is_err() && duration("").is_err() && duration("4294967295d").is_err() && duration("1é").is_err());
+    assert!(
+        duration("m").is_err() && duration("").is_err() && duration("4294967295d").is_err() && duration("1é").is_err()
+    );
 }

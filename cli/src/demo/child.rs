@@ -89,9 +89,8 @@ impl Agent {
         let late = |_| Failure::new(Exit::Timeout, format!("the {name} took too long"));
         let exchanged = tokio::time::timeout(PATIENCE, exchange).await.map_err(late)?;
         exchanged.map_err(|error| failed(&format!("speak with the {name}"), &error))?;
-        let report: Report = serde_json::from_str(&answer).map_err(|_| {
-            Failure::new(Exit::Failure, format!("the {name} ended without a report"))
-        })?;
+        let report: Report = serde_json::from_str(&answer)
+            .map_err(|_| Failure::new(Exit::Failure, format!("the {name} ended without a report")))?;
         match &report.error {
             Some(error) => Err(Failure::new(Exit::Failure, format!("the {name}: {error}"))),
             None => Ok(report),

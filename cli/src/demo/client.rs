@@ -76,7 +76,8 @@ impl Client {
     pub fn open(&self, method: &str, url: &str, keep: bool) -> io::Result<Open> {
         let target = target(url)?;
         let connection = if keep { "keep-alive" } else { "close" };
-        let common = format!("Host: {}\r\nUser-Agent: demo/1\r\nAccept: */*\r\nConnection: {connection}\r\n", target.authority);
+        let common =
+            format!("Host: {}\r\nUser-Agent: demo/1\r\nAccept: */*\r\nConnection: {connection}\r\n", target.authority);
         if !target.tls {
             let to = self.http_proxy.as_deref().unwrap_or(&target.authority);
             let mut stream: Box<dyn Connection> = Box::new(dial(to)?);

@@ -35,9 +35,11 @@ pub fn run() -> Result<(), Failure> {
     });
     // Whatever still runs is ended before its files go.
     runtime.shutdown_timeout(SHUTDOWN);
-    let log = result.is_err().then(|| place.log_tail()).unwrap_or_default();
+    let log = if result.is_err() { place.log_tail() } else { String::new() };
     place.remove()?;
-    result.map_err(|failure| if log.is_empty() { failure } else { failure.then(format!("the helper's log ends:\n{log}")) })?;
+    result.map_err(
+        |failure| if log.is_empty() { failure } else { failure.then(format!("the helper's log ends:\n{log}")) },
+    )?;
     data("\nAll nine steps hold. Nothing is left running, and no file is left.\n")?;
     crate::output::next("avouch dev");
     Ok(())

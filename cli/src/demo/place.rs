@@ -48,9 +48,8 @@ impl Place {
 
     /// Removes it with all that is in it.
     pub fn remove(self) -> Result<(), Failure> {
-        std::fs::remove_dir_all(&self.dir).map_err(|error| {
-            Failure::new(Exit::Failure, format!("cannot remove {}: {error}", self.dir.display()))
-        })
+        std::fs::remove_dir_all(&self.dir)
+            .map_err(|error| Failure::new(Exit::Failure, format!("cannot remove {}: {error}", self.dir.display())))
     }
 }
 

@@ -51,9 +51,14 @@ struct Actors {
 }
 
 /// Does a step and says what it proved; a failure names the step.
-async fn step<T>(number: u8, name: &str, doing: impl Future<Output = Result<(T, String), Failure>>) -> Result<T, Failure> {
-    let (value, proved) =
-        doing.await.map_err(|failure| Failure::with_code(failure.code(), format!("step {number} ({name}) failed: {failure}")))?;
+async fn step<T>(
+    number: u8,
+    name: &str,
+    doing: impl Future<Output = Result<(T, String), Failure>>,
+) -> Result<T, Failure> {
+    let (value, proved) = doing
+        .await
+        .map_err(|failure| Failure::with_code(failure.code(), format!("step {number} ({name}) failed: {failure}")))?;
     data(format!("{number}. {proved}\n"))?;
     Ok(value)
 }
@@ -108,10 +113,7 @@ fn helper_config(place: &Place, issuer: &IssuerPart, name: &str, dir: &Path) -> 
     Ok(file)
 }
 
-async fn register(
-    issuer: &mut IssuerPart,
-    helper: &mut HelperClient<Channel>,
-) -> Result<((), String), Failure> {
+async fn register(issuer: &mut IssuerPart, helper: &mut HelperClient<Channel>) -> Result<((), String), Failure> {
     let researcher = issuer.register("researcher", NODE).await?;
     let intruder = issuer.register("intruder", NODE).await?;
     issuer.caught_up(helper).await?;
@@ -135,7 +137,10 @@ async fn identities(place: &Place, issuer: &IssuerPart) -> Result<(Actors, Strin
     let id = format!("spiffe://{}/agent/researcher", issuer.trust_domain);
     expect(report.note("x509") == id && report.note("jwt") == id, "the researcher is somebody else")?;
     expect(report.note("x509 key") == "true", "the X.509-SVID came without its key")?;
-    expect(report.note("jwt claims missing").is_empty(), &format!("the JWT-SVID lacks {}", report.note("jwt claims missing")))?;
+    expect(
+        report.note("jwt claims missing").is_empty(),
+        &format!("the JWT-SVID lacks {}", report.note("jwt claims missing")),
+    )?;
     let refused = report.note(&format!("reserved {reserved}"));
     expect(refused == "PermissionDenied", &format!("the reserved audience was answered with {refused}"))?;
     let life = |name: &str| span(Duration::from_secs(report.note(name).parse().unwrap_or_default()));
@@ -188,7 +193,10 @@ async fn calls(actors: &mut Actors, tool: &Tool) -> Result<((), String), Failure
         expect(report.body.contains(wanted), &format!("{url} was answered with {}", report.body))?;
     }
     let seen = tool.log.seen();
-    expect(seen.len() == 4 && seen.iter().all(|one| one.authorized), "the tool was not shown its credential each time")?;
+    expect(
+        seen.len() == 4 && seen.iter().all(|one| one.authorized),
+        "the tool was not shown its credential each time",
+    )?;
     for agent in [researcher, intruder] {
         witness.hear(agent.order(&Order::Own).await?);
     }
@@ -344,7 +352,10 @@ async fn audit(
     let line = format!(
         "The audit log, exported and verified offline, is whole: {} entries under {} signed heads. With one byte of \
          entry {} changed in a copy, verify names entry {named}. What it says of the above:\n\n{}",
-        report.size, report.checkpoints, changed.index, indented(&shown)
+        report.size,
+        report.checkpoints,
+        changed.index,
+        indented(&shown)
     );
     Ok(((), line))
 }

@@ -110,11 +110,8 @@ impl IssuerPart {
     ) -> Result<(), Failure> {
         let binding = spec.check().map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         let binding = binding.canonical_json().to_vec();
-        let sealed = PutSecretRequest {
-            credential: name.to_owned(),
-            binding: binding.clone(),
-            value: value.expose().to_vec(),
-        };
+        let sealed =
+            PutSecretRequest { credential: name.to_owned(), binding: binding.clone(), value: value.expose().to_vec() };
         helper.put_secret(sealed).await.map_err(|status| replies::failure(&status))?;
         let source = crate::verbs::secret::SOURCE.to_owned();
         let request = PutCredentialRequest { name: name.to_owned(), source, binding };

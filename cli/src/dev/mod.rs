@@ -78,7 +78,8 @@ async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
 /// The helper, as this node if it has joined before; else it joins now, with a token of its own.
 async fn join(settings: HelperConfig, paths: &Paths, admin_socket: &Path) -> Result<Helper, Failure> {
     match Helper::build(settings.clone(), Arc::new(SystemClock)).await {
-        Err(StartError::NotJoined) => {}
+        // It never was a node, or its SVID ran out while nothing ran here.
+        Err(StartError::NotJoined | StartError::Refused { .. }) => {}
         other => return Ok(other?),
     }
     let mut admin = AdminClient::new(endpoints::connect(admin_socket, Socket::Admin).await?);
@@ -128,7 +129,8 @@ fn welcome(paths: &Paths, admin_socket: &Path, tool: &tool::LocalTool) -> String
 }
 
 fn ended_badly(part: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::Failure, format!("the {part} ended: {error}")).then("Look at what it said above, and start again.")
+    Failure::new(Exit::Failure, format!("the {part} ended: {error}"))
+        .then("Look at what it said above, and start again.")
 }
 
 const TRUST_DOMAIN: &str = "dev.test";

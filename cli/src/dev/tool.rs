@@ -2,9 +2,9 @@
 //! to it goes on working.
 
 use crate::failure::{Exit, Failure};
+use crate::files;
 use crate::output::talk;
 use crate::tools::{TlsIdentity, ToolConfig, ToolServer, new_secret};
-use crate::files;
 use avouch_words::{Clock, Secret};
 use std::io;
 use std::path::{Path, PathBuf};

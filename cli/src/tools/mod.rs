@@ -152,16 +152,12 @@ impl Side {
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    demanded: &Secret,
-    log: &ToolLog,
-) -> io::Result<()> {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, demanded: &Secret, log: &ToolLog) -> io::Result<()> {
     stream.set_nodelay(true)?;
     match tls {
         Some(acceptor) => {
-            let stream = tokio::time::timeout(serve::IDLE, acceptor.accept(stream)).await.map_err(io::Error::other)??;
+            let stream =
+                tokio::time::timeout(serve::IDLE, acceptor.accept(stream)).await.map_err(io::Error::other)??;
             serve::serve(stream, true, demanded, log).await
         }
         None => serve::serve(stream, false, demanded, log).await,

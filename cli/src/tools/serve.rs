@@ -98,7 +98,8 @@ async fn fill<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> io:
 fn shows(credential: &[u8], demanded: &Secret) -> bool {
     let wanted = demanded.expose();
     let bare = credential.strip_prefix(b"Bearer ").unwrap_or(credential);
-    let basic = credential.strip_prefix(b"Basic ").and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+    let basic =
+        credential.strip_prefix(b"Basic ").and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
     let password = basic.as_deref().and_then(|pair| pair.iter().position(|b| *b == b':').map(|at| &pair[at + 1..]));
     bare == wanted || password == Some(wanted)
 }

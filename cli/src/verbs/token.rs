@@ -33,6 +33,6 @@ pub async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
     let expires = Cell::moment(expires, context.output.now());
     table.row(vec![Cell::text(&reply.node_id), expires, Cell::text(out.display().to_string())]);
     context.output.one(&table)?;
-    next("name that file in the node's helper.toml, then `avouch helper --config helper.toml`");
+    next("on the node, with join_token_file naming that file: avouch helper --config /etc/avouch/helper.toml");
     Ok(())
 }

@@ -149,7 +149,8 @@ fn a_stopped_program_gives_the_terminal_back_and_goes_on_where_it_was() {
     let run = helper.command(&["sh", "-c", "echo ready; read line; echo got:$line"]);
     let words: Vec<_> = [run.get_program()].into_iter().chain(run.get_args()).map(|w| w.to_str().unwrap()).collect();
     let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
-    let script = format!("set -m; {}; echo stopped:$?; stty -a | grep -o ' icanon'; fg; echo ended:$?", quoted.join(" "));
+    let script =
+        format!("set -m; {}; echo stopped:$?; stty -a | grep -o ' icanon'; fg; echo ended:$?", quoted.join(" "));
     // A terminal that controls the shell: given by the same stage that `run` uses.
     let outer = Helper::start();
     let mut session = Session::start(&outer, &["bash", "-c", &script]);

@@ -12,8 +12,8 @@ use crate::{files, replies};
 use avouch_audit::entry::Entry;
 use avouch_audit::export::{Part, read_parts, write_part};
 use avouch_audit::verify::{Report, verify};
-use avouch_wire::admin::audit_part::Kind;
 use avouch_wire::admin::ExportAuditRequest;
+use avouch_wire::admin::audit_part::Kind;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufReader, Write as _};
@@ -32,9 +32,8 @@ pub async fn run(context: &Context, verb: AuditVerb) -> Result<(), Failure> {
         }
         AuditVerb::Verify { file: Some(file), key } => {
             let opened = File::open(&file);
-            let opened = opened.map_err(|error| {
-                Failure::new(Exit::NotFound, format!("cannot read {}: {error}", file.display()))
-            })?;
+            let opened = opened
+                .map_err(|error| Failure::new(Exit::NotFound, format!("cannot read {}: {error}", file.display())))?;
             let parts = read_parts(BufReader::new(opened));
             report(context, verify(parts, key.as_deref(), None), key.is_some())
         }

@@ -1,0 +1,214 @@
+//! An issuer and a helper that answer every operator the same.
+
+use avouch_wire::admin::admin_server::{Admin, AdminServer};
+use avouch_wire::admin::{self, lock_progress::Kind, *};
+use avouch_wire::local::helper_server::{Helper, HelperServer};
+use avouch_wire::local::{self, PutSecretReply, PutSecretRequest};
+use avouch_wire::tonic::transport::Server;
+use avouch_wire::tonic::{self, Request, Response, Status};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+
+const NOW: i64 = 1_700_000_000_000;
+const ID: &str = "01K9ZQ3M6X5T8W4V2R7N1C0BDE";
+
+pub struct Daemons {
+    dir: TempDir,
+    heard: Heard,
+    _runtime: tokio::runtime::Runtime,
+}
+
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Daemons {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let heard = Heard::default();
+        let listen = |name: &str| {
+            let _in = runtime.enter();
+            UnixListenerStream::new(UnixListener::bind(dir.path().join(name)).unwrap())
+        };
+        let issuer = Server::builder().add_service(AdminServer::new(heard.clone()));
+        runtime.spawn(issuer.serve_with_incoming(listen("admin.sock")));
+        let helper = Server::builder().add_service(HelperServer::new(heard.clone()));
+        runtime.spawn(helper.serve_with_incoming(listen("helper.sock")));
+        Self { dir, heard, _runtime: runtime }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
+        command.arg("--runtime-dir").arg(self.dir.path()).args(line.split(' ')).env_remove("AVOUCH_OUTPUT");
+        command
+    }
+
+    pub fn run(&self, line: &str) -> Output {
+        self.command(line).stdin(Stdio::null()).output().unwrap()
+    }
+
+    pub fn run_with(&self, line: &str, input: &[u8]) -> Output {
+        let mut command = self.command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that refuses before it reads has closed it.
+        let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input);
+        child.wait_with_output().unwrap()
+    }
+
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.0.lock().unwrap().clone()
+    }
+}
+
+fn agent(name: &str, owner: &str, nodes: Vec<String>, selectors: Vec<String>) -> Agent {
+    Agent {
+        name: name.into(),
+        spiffe_id: format!("spiffe://t.test/agent/{name}"),
+        owner: owner.into(),
+        nodes,
+        selectors,
+        x509_ttl_seconds: 900,
+        jwt_ttl_seconds: 300,
+        created_ms: NOW,
+    }
+}
+
+fn credential(name: &str) -> Credential {
+    let binding = br#"{"methods":["GET"],"paths":["/repos/**"],"slot":"bearer","to":"https://api.example.test:443"}"#;
+    Credential { name: name.into(), source: "sealed".into(), binding: binding.to_vec(), created_ms: NOW }
+}
+
+fn grant(agent: &str, credential: &str) -> Grant {
+    Grant { id: ID.into(), agent: agent.into(), credential: credential.into(), created_ms: NOW }
+}
+
+fn lock() -> Lock {
+    Lock {
+        id: ID.into(),
+        agent: "researcher".into(),
+        reason: "odd calls".into(),
+        author: "me".into(),
+        created_ms: NOW,
+        expires_ms: 0,
+        ended_ms: 0,
+    }
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+type Stream<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
+
+fn stream<T>(all: Vec<T>) -> Response<Stream<T>> {
+    Response::new(tokio_stream::iter(all.into_iter().map(Ok).collect::<Vec<_>>()))
+}
+
+#[tonic::async_trait]
+impl Admin for Heard {
+    type CreateLockStream = Stream<LockProgress>;
+    type ExportAuditStream = Stream<AuditPart>;
+
+    async fn status(&self, _: Request<admin::StatusRequest>) -> Reply<admin::StatusReply> {
+        Ok(Response::new(admin::StatusReply { trust_domain: "t.test".into(), started_ms: NOW, ..Default::default() }))
+    }
+
+    async fn create_token(&self, _: Request<CreateTokenRequest>) -> Reply<CreateTokenReply> {
+        let token = "avouch-join.secret.pin.t.test".into();
+        Ok(Response::new(CreateTokenReply {
+            token,
+            expires_ms: NOW,
+            node_id: "spiffe://t.test/node/join_token/b".into(),
+        }))
+    }
+
+    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Reply<ListNodesReply> {
+        let here = Node {
+            id: "spiffe://t.test/node/join_token/here".into(),
+            selectors: vec!["node:attestor:join_token".into(), "node:name:here".into()],
+            joined_ms: NOW,
+            svid_expires_ms: NOW,
+            connected: true,
+            applied_version: 9,
+        };
+        Ok(Response::new(ListNodesReply { nodes: vec![here] }))
+    }
+
+    async fn create_agent(&self, request: Request<CreateAgentRequest>) -> Reply<Agent> {
+        let asked = request.into_inner();
+        Ok(Response::new(agent(&asked.name, &asked.owner, asked.nodes, asked.selectors)))
+    }
+
+    async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Reply<ListAgentsReply> {
+        let one = agent("researcher", "me", vec!["node:name:here".into()], vec!["unix:uid:7".into()]);
+        Ok(Response::new(ListAgentsReply { agents: vec![one] }))
+    }
+
+    async fn put_credential(&self, request: Request<PutCredentialRequest>) -> Reply<Credential> {
+        let asked = request.into_inner();
+        self.0.lock().unwrap().push(format!("bound {}", asked.name));
+        Ok(Response::new(credential(&asked.name)))
+    }
+
+    async fn list_credentials(&self, _: Request<ListCredentialsRequest>) -> Reply<ListCredentialsReply> {
+        Ok(Response::new(ListCredentialsReply { credentials: vec![credential("github")] }))
+    }
+
+    async fn create_grant(&self, request: Request<CreateGrantRequest>) -> Reply<Grant> {
+        let asked = request.into_inner();
+        if asked.agent == "nobody" {
+            return Err(Status::not_found("there is no agent \"nobody\""));
+        }
+        Ok(Response::new(grant(&asked.agent, &asked.credential)))
+    }
+
+    async fn list_grants(&self, _: Request<ListGrantsRequest>) -> Reply<ListGrantsReply> {
+        Ok(Response::new(ListGrantsReply { grants: vec![grant("researcher", "github")] }))
+    }
+
+    async fn delete_grant(&self, _: Request<DeleteGrantRequest>) -> Reply<DeleteGrantReply> {
+        Ok(Response::new(DeleteGrantReply {}))
+    }
+
+    async fn create_lock(&self, _: Request<CreateLockRequest>) -> Reply<Self::CreateLockStream> {
+        let committed = LockCommitted { lock: Some(lock()), version: 9, svids_valid_until_ms: NOW + 900_000 };
+        let applied = LockApplied { node_id: "spiffe://t.test/node/join_token/here".into(), after_us: 1500 };
+        let pending =
+            LockPending { node_id: "spiffe://t.test/node/join_token/there".into(), fails_closed_ms: NOW + 30_000 };
+        let kinds = [Kind::Committed(committed), Kind::Applied(applied), Kind::Pending(pending)];
+        Ok(stream(kinds.map(|kind| LockProgress { kind: Some(kind) }).into()))
+    }
+
+    async fn list_locks(&self, _: Request<ListLocksRequest>) -> Reply<ListLocksReply> {
+        Ok(Response::new(ListLocksReply { locks: vec![lock()] }))
+    }
+
+    async fn release_lock(&self, _: Request<ReleaseLockRequest>) -> Reply<Lock> {
+        Ok(Response::new(Lock { ended_ms: NOW, ..lock() }))
+    }
+
+    async fn export_audit(&self, _: Request<ExportAuditRequest>) -> Reply<Self::ExportAuditStream> {
+        Ok(stream(Vec::new()))
+    }
+}
+
+#[tonic::async_trait]
+impl Helper for Heard {
+    async fn status(&self, _: Request<local::StatusRequest>) -> Reply<local::StatusReply> {
+        let node_id = "spiffe://t.test/node/join_token/here".into();
+        Ok(Response::new(local::StatusReply { node_id, held_by: "stale".into(), ..Default::default() }))
+    }
+
+    async fn put_secret(&self, request: Request<PutSecretRequest>) -> Reply<PutSecretReply> {
+        let asked = request.into_inner();
+        let value = String::from_utf8(asked.value).unwrap();
+        self.0.lock().unwrap().push(format!("sealed {} {value}", asked.credential));
+        Ok(Response::new(PutSecretReply {}))
+    }
+}
