@@ -72,9 +72,9 @@ fn open(connection: &UnixStream, listener: &TcpListener, agent: &str) -> Result<
 
 fn refusal(refused: SessionRefused) -> Failure {
     let exit = match refused.code.as_str() {
-        "not_attested" | "no_identity" => Exit::NotAttested,
-        "stale" | "source_unavailable" | "audit_unavailable" | "busy" => Exit::Unreachable,
-        _ => Exit::Denied,
+        "denied" | "inside_session" | "listener_refused" => Exit::Denied,
+        "not_ready" => Exit::Unreachable,
+        _ => Exit::Failure,
     };
     Failure::new(exit, format!("{} ({})", refused.message, refused.code)).then(refused.action)
 }

@@ -198,7 +198,7 @@ fn a_helper_that_goes_away_is_told_once_and_the_program_goes_on() {
 
 #[test]
 fn refusals_are_told_with_their_code_and_nothing_is_started() {
-    for (code, exit) in [("denied", 4), ("in_session", 4), ("not_attested", 5), ("stale", 7)] {
+    for (code, exit) in [("denied", 4), ("inside_session", 4), ("not_ready", 7), ("bad_request", 1)] {
         let output = Helper::refusing(code).output(&["sh", "-c", "echo started"]);
         assert_eq!(output.status.code(), Some(exit), "{code}");
         assert_eq!(text(&output.stderr), format!("avouch: No session. ({code})\n  Ask.\n"));

@@ -14,7 +14,8 @@ pub(super) async fn refusals(actors: &mut Actors, tool: &Tool) -> Result<((), St
     let tls = witness.hear(intruder.order(&get(&tool.https(""))).await?);
     refused(&tls)?;
     let post = Order::Call { method: "POST".to_owned(), url: tool.http("") };
-    let elsewhere = format!("http://elsewhere.demo.test:{}{PATH}", tool.plain.port());
+    // The same tool under a name that nothing is bound to: it would answer.
+    let elsewhere = format!("http://localhost:{}{PATH}", tool.plain.port());
     for order in [get(&tool.http("/other")), get(&elsewhere), post, get(&tool.http("?unlisted=1"))] {
         refused(&witness.hear(researcher.order(&order).await?))?;
     }
