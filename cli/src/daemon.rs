@@ -3,10 +3,11 @@
 use crate::args::Daemon;
 use crate::failure::{Exit, Failure};
 use crate::output::talk;
-use avouch_config::{HelperConfig, Paths, ServerConfig, StartError, lifecycle, telemetry};
+use avouch_config::{HelperConfig, Paths, ROOTS_DIR, ServerConfig, StartError, lifecycle, make_shared_dir, telemetry};
 use avouch_helper::Helper;
 use avouch_server::Issuer;
 use avouch_words::SystemClock;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs the issuer until a signal ends it.
@@ -43,6 +44,16 @@ pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
 pub fn prepare() -> Result<(), Failure> {
     lifecycle::harden()?;
     Ok(lifecycle::refuse_secrets_in_environment(std::env::vars_os())?)
+}
+
+/// Makes the list of session roots of a helper that starts after its issuer: an issuer that cannot read the list
+/// refuses every operator. Returns where it is.
+pub fn make_session_roots(paths: &Paths) -> Result<PathBuf, Failure> {
+    let runtime = paths.helper_runtime();
+    make_shared_dir(&runtime).map_err(StartError::directory(&runtime))?;
+    let roots = runtime.join(ROOTS_DIR);
+    avouch_wire::unix::roots::create(&roots).map_err(internal)?;
+    Ok(roots)
 }
 
 /// Work on all cores.

@@ -53,7 +53,7 @@ impl IssuerPart {
         let name = TrustDomain::parse("demo.test").map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
         let mut config = ServerConfig::new(name.clone(), &place.paths());
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        config.session_roots = vec![place.paths().helper_runtime().join(avouch_config::ROOTS_DIR)];
+        config.session_roots = vec![crate::daemon::make_session_roots(&place.paths())?];
         let issuer = Issuer::build(config, Arc::new(SystemClock)).await?;
         let (address, socket) = (issuer.address(), issuer.admin_socket().to_owned());
         let stop = CancellationToken::new();

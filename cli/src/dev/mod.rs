@@ -10,8 +10,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::{data, talk};
 use crate::replies;
 use avouch_config::{
-    HELPER_SOCKET, HelperConfig, JoinToken, Log, LogLevel, Paths, ROOTS_DIR, ServerConfig, StartError, WORKLOAD_SOCKET,
-    lifecycle, make_private_dir, telemetry,
+    HELPER_SOCKET, HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, WORKLOAD_SOCKET, lifecycle,
+    make_private_dir, telemetry,
 };
 use avouch_helper::Helper;
 use avouch_server::Issuer;
@@ -39,7 +39,7 @@ async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
     let trust_domain = TrustDomain::parse(TRUST_DOMAIN).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
     let mut settings = ServerConfig::new(trust_domain.clone(), paths);
     settings.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    settings.session_roots = vec![paths.helper_runtime().join(ROOTS_DIR)];
+    settings.session_roots = vec![daemon::make_session_roots(paths)?];
     settings.log = log;
     let issuer = Issuer::build(settings, Arc::new(SystemClock)).await?;
     let (address, admin_socket) = (issuer.address(), issuer.admin_socket().to_owned());
