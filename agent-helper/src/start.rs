@@ -30,9 +30,9 @@ use avouch_audit::record::HelperEvent;
 use avouch_config::{self as config, Health, HelperConfig, Owner, Readiness, StartError};
 use avouch_sources::SealedStore;
 use avouch_wire::local::helper_server::HelperServer;
+use avouch_wire::tls;
 use avouch_wire::unix::{self, Taken, roots};
 use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
-use avouch_wire::tls;
 use avouch_words::{Bundles, Clock, Name};
 use futures_util::{FutureExt, Stream};
 use std::io;
@@ -80,12 +80,8 @@ impl Helper {
         let shown = tls::Identity::new(joined.identity.svid.chain().to_vec(), key.expose());
         let shown = watch::Sender::new(Some(shown.map_err(|error| internal("the node's SVID cannot be used", error))?));
         let bundles = watch::Sender::new(Arc::new(Bundles::from(joined.bundle)));
-        let client = tls::client_config(
-            shown.subscribe(),
-            bundles.subscribe(),
-            config.trust_domain.issuer(),
-            clock.clone(),
-        );
+        let client =
+            tls::client_config(shown.subscribe(), bundles.subscribe(), config.trust_domain.issuer(), clock.clone());
         let client = client.map_err(|error| internal("TLS cannot be set up", error))?;
         let (link, issuer) = Link::new(&config.issuer, client, shown.subscribe());
 
@@ -275,7 +271,7 @@ fn open_sealed(config: &HelperConfig) -> Result<SealedStore, StartError> {
 /// No session outlives the helper that it was opened with: what earlier ones left goes.
 fn prepare(places: &Places) -> io::Result<()> {
     roots::create(&places.roots)?;
-    roots::clear(&places.roots)?;
+    roots::prune(&places.roots)?;
     SessionFiles::prepare(&places.sessions)
 }
 

@@ -67,6 +67,10 @@ impl Issuer {
     pub async fn build(config: ServerConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         make_private_dir(&config.state_dir).map_err(StartError::directory(&config.state_dir))?;
         make_shared_dir(&config.runtime_dir).map_err(StartError::directory(&config.runtime_dir))?;
+        // From here on a list that is not there means trouble, and refuses.
+        for roots in config.session_roots.iter().filter(|roots| !roots.exists()) {
+            make_shared_dir(roots).map_err(StartError::directory(roots))?;
+        }
         let rng = SystemRandom::new();
         let mut epoch = [0; 16];
         rng.fill(&mut epoch).map_err(|_| internal("the random source failed", &"no randomness"))?;

@@ -81,10 +81,23 @@ pub fn remove(directory: &Path, session: Ulid) -> io::Result<()> {
     }
 }
 
-/// Empties the list: what a helper does at its start, as no session outlives the helper it was opened with.
-pub fn clear(directory: &Path) -> io::Result<()> {
+/// Takes the roots away that have ended, with nothing left in their cgroup: what a helper does at its start. A root
+/// that is alive stays, although its session went with an earlier helper: what descends from it may not administer.
+pub fn prune(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
-        fs::remove_file(entry?.path())?;
+        let path = entry?.path();
+        let root: Option<Root> = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let lives = root.is_some_and(|root| {
+            let inhabited = |cgroup: &String| {
+                let processes = Path::new(CGROUPS).join(cgroup.trim_start_matches('/')).join("cgroup.procs");
+                fs::read(processes).is_ok_and(|list| !list.is_empty())
+            };
+            Stat::of(root.pid).is_ok_and(|stat| stat.start_time == root.start && !stat.has_ended())
+                || root.cgroup.as_ref().is_some_and(inhabited)
+        });
+        if !lives {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }
@@ -182,7 +195,7 @@ fn own_cgroup(root: &Peer) -> io::Result<Option<String>> {
     let Some(group) = cgroup(root.pid())?.filter(|group| group.len() > 1 && !group.contains("..")) else {
         return Ok(None);
     };
-    let members = Path::new("/sys/fs/cgroup").join(&group[1..]).join("cgroup.procs");
+    let members = Path::new(CGROUPS).join(&group[1..]).join("cgroup.procs");
     let mut text = String::new();
     let Ok(_) = fs::File::open(members).and_then(|file| file.take(MAX_MEMBERS).read_to_string(&mut text)) else {
         return Ok(None);
@@ -208,6 +221,8 @@ fn is_below(pid: i32, root: &Peer) -> bool {
 }
 
 /// Begins the name of a file that is being written.
+/// Where cgroup v2 is mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
 const TEMPORARY: &str = ".new-";
 /// Sessions at a time on one host.
 const MAX_ROOTS: usize = 4096;

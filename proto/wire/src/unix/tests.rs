@@ -334,8 +334,12 @@ async fn a_session_holds_its_root_and_all_below() {
     assert!(matches!(held.holds(&below), Err(Unreadable::Ancestry(_))), "an ended peer cannot be placed");
     let after = fs::read_to_string(&file).unwrap();
     assert!(!Roots::read(&list).unwrap().holds(&us).unwrap(), "{after}");
-    roots::clear(&list).unwrap();
-    assert!(!file.exists());
+    assert!(file.exists());
+    roots::prune(&list).unwrap();
+    assert!(!file.exists(), "what has ended goes");
+    roots::write(&list, session(), &us).unwrap();
+    roots::prune(&list).unwrap();
+    assert!(Roots::read(&list).unwrap().holds(&us).unwrap(), "who is alive stays a root after a helper's restart");
 }
 
 #[test]
