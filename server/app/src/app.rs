@@ -43,7 +43,7 @@ pub(crate) struct App {
     /// The issuer's own ID: the writer of its events.
     pub(crate) own_id: SpiffeId,
     /// Alarms of spools that are in the log already: a helper that goes on sending the same is not recorded again.
-    alarms: std::sync::Mutex<HashSet<(SpoolId, u64)>>,
+    alarms: std::sync::Mutex<HashSet<(SpoolId, u64, &'static str)>>,
     state: watch::Sender<Arc<State>>,
     beat: watch::Sender<Beat>,
     calls: Arc<Semaphore>,
@@ -194,13 +194,13 @@ impl App {
         }
     }
 
-    /// Whether an alarm about this record of this spool is news.
-    pub(crate) fn is_news(&self, spool: SpoolId, seq: u64) -> bool {
+    /// Whether this alarm about this record of this spool is news.
+    pub(crate) fn is_news(&self, spool: SpoolId, seq: u64, code: &'static str) -> bool {
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
         if alarms.len() >= MAX_ALARMS {
             alarms.clear();
         }
-        alarms.insert((spool, seq))
+        alarms.insert((spool, seq, code))
     }
 
     /// Reads the version and the database's time; if another process changed the state, reads that too.

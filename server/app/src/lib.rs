@@ -15,5 +15,7 @@ mod state;
 mod tend;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use issuer::{Issuer, RunError};

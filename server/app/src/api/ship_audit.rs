@@ -57,7 +57,7 @@ pub(super) async fn ship_audit(
     let told = match stop {
         Some(Stop::Alarm(event, seq, told)) => {
             tracing::error!(code = event.code(), spool = %id, seq, "a node's spool does not go on as it should");
-            if app.is_news(id, seq) {
+            if app.is_news(id, seq, event.code()) {
                 app.record(&mut tx, *event).await?;
             }
             Some(told)
