@@ -22,7 +22,7 @@ impl Hardened {
 /// ends stay below it, so that they can be told from others for as long as they live.
 pub fn harden() -> io::Result<Hardened> {
     prctl::set_dumpable(false)?;
-    prctl::set_child_subreaper(true)?;
+    crate::adopt_orphans()?;
     let before = getrlimit(Resource::Core);
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: before.maximum })?;
     Ok(Hardened { core: before.current })

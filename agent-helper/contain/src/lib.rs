@@ -17,7 +17,8 @@ mod terminal;
 pub use environment::{SessionEnvironment, child_environment};
 pub use harden::{Hardened, harden};
 pub use launch::{Launch, LaunchError, Watch, launch};
-pub use stage::{STAGE, stage};
+pub use reap::{adopt_orphans, end_descendants};
+pub use stage::{STAGE, bound_to_parent, stage};
 
 /// Exit code for a program that was found and could not be started, as shells give it.
 pub const CANNOT_EXECUTE: u8 = 126;

@@ -8,12 +8,17 @@ use std::collections::HashSet;
 use std::thread::sleep;
 use std::time::Duration;
 
+/// Makes this process a child subreaper: processes below it whose parent ends stay below it.
+pub fn adopt_orphans() -> std::io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
 /// Ends every process below this one: asked first, killed after [`GRACE`]. This process must be a child
-/// subreaper. Says how many could not be ended (another uid's, or stuck in the kernel).
+/// subreaper, and nobody else in it may wait for children. Says how many could not be ended (another uid's, or stuck in the kernel).
 ///
 /// Only its own children are killed, which no one else can reap, so that no number can have passed to a stranger;
 /// theirs become its own by that.
-pub(crate) fn end_descendants() -> usize {
+pub fn end_descendants() -> usize {
     for child in below(std::process::id()) {
         let _ = kill(child, Signal::SIGTERM);
     }

@@ -26,6 +26,11 @@ pub(crate) enum Step {
     Plain,
 }
 
+/// A command for a process without core files that is killed when the thread that starts it ends, however it ends.
+pub fn bound_to_parent(program: &OsStr, args: &[OsString]) -> Command {
+    command(Step::Plain, Some(0), program, args)
+}
+
 /// A command that begins with a stage of the same program file. `core` is the soft core limit for the program.
 pub(crate) fn command(step: Step, core: Option<u64>, program: &OsStr, args: &[OsString]) -> Command {
     let mut command = Command::new("/proc/self/exe");

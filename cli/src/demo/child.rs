@@ -3,6 +3,7 @@
 use super::order::{Order, Report};
 use super::place::Place;
 use crate::failure::{Exit, Failure};
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -23,21 +24,24 @@ pub struct Agent {
     reports: BufReader<ChildStdout>,
 }
 
-/// This program.
-fn avouch() -> Result<Command, Failure> {
-    let program = std::env::current_exe().map_err(|error| failed("find this program", &error))?;
-    let mut command = Command::new(program);
-    // Killed if the demo does not come to its end.
+/// This program with other arguments, killed if the demo does not come to its end.
+fn avouch(args: Vec<OsString>) -> Result<Command, Failure> {
+    let mut command = Command::from(avouch_contain::bound_to_parent(&own_program()?, &args));
     command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
+}
+
+fn own_program() -> Result<OsString, Failure> {
+    let program = std::env::current_exe().map_err(|error| failed("find this program", &error))?;
+    Ok(program.into_os_string())
 }
 
 impl HelperProcess {
     /// Starts one with its settings; it logs into a file.
     pub fn start(place: &Place, config: &Path, log: &str) -> Result<Self, Failure> {
         let log = File::create(place.file(log)).map_err(|error| failed("make a log", &error))?;
-        let mut command = avouch()?;
-        command.arg("helper").arg("--config").arg(config).stderr(log);
+        let mut command = avouch(vec!["helper".into(), "--config".into(), config.into()])?;
+        command.stderr(log);
         command.spawn().map(Self).map_err(|error| failed("start a helper", &error))
     }
 
@@ -65,9 +69,10 @@ impl Agent {
     /// `avouch run --agent NAME -- avouch demo-agent`.
     pub fn start(place: &Place, runtime_dir: &Path, name: &'static str) -> Result<Self, Failure> {
         let log = File::create(place.file(&format!("{name}.log"))).map_err(|error| failed("make a log", &error))?;
-        let mut command = avouch()?;
-        command.arg("--runtime-dir").arg(runtime_dir).args(["run", "--agent", name, "--"]);
-        command.arg(std::env::current_exe().map_err(|error| failed("find this program", &error))?).arg("demo-agent");
+        let run = ["run", "--agent", name, "--"].map(OsString::from);
+        let agent = [own_program()?, "demo-agent".into()];
+        let args = ["--runtime-dir".into(), runtime_dir.into()].into_iter().chain(run).chain(agent);
+        let mut command = avouch(args.collect())?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut run = command.spawn().map_err(|error| failed("start an agent", &error))?;
         let (Some(orders), Some(reports)) = (run.stdin.take(), run.stdout.take()) else {

@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs the nine steps.
 pub fn run() -> Result<(), Failure> {
     daemon::prepare()?;
+    avouch_contain::adopt_orphans().map_err(daemon::internal)?;
     let place = Place::make()?;
     let runtime = daemon::runtime()?;
     let result = runtime.block_on(async {
@@ -35,11 +36,15 @@ pub fn run() -> Result<(), Failure> {
     });
     // Whatever still runs is ended before its files go.
     runtime.shutdown_timeout(SHUTDOWN);
+    let left = avouch_contain::end_descendants();
     let log = if result.is_err() { place.log_tail() } else { String::new() };
     place.remove()?;
     result.map_err(
         |failure| if log.is_empty() { failure } else { failure.then(format!("the helper's log ends:\n{log}")) },
     )?;
+    if left > 0 {
+        return Err(Failure::new(Exit::Failure, format!("{left} processes could not be ended")));
+    }
     data("\nAll nine steps hold. Nothing is left running, and no file is left.\n")?;
     crate::output::next("avouch dev");
     Ok(())

@@ -5,13 +5,13 @@ use crate::demo::canary;
 use crate::demo::place::Place;
 use crate::demo::world::{IssuerPart, Tool};
 use crate::failure::{Exit, Failure};
-use crate::verbs::audit::{Row, row, table};
+use crate::output::{Cell, Table};
+use crate::verbs::audit::{Row, row};
 use avouch_audit::entry::Entry;
 use avouch_audit::export::{Part, read_parts, write_part};
 use avouch_audit::verify::verify;
 use avouch_wire::local::helper_client::HelperClient;
 use avouch_wire::tonic::transport::Channel;
-use avouch_words::{Clock as _, SystemClock};
 
 /// Exports and verifies, then changes one byte of a copy and verifies again.
 pub(super) async fn audit(
@@ -48,7 +48,7 @@ pub(super) async fn audit(
     let named = verify(read_parts(changed.bytes.as_slice()), None, None).err().and_then(|fault| fault.index());
     let named = named.ok_or_else(|| Failure::new(Exit::Failure, "a changed byte was not noticed"))?;
     expect(named == changed.index, &format!("entry {} was changed, and entry {named} was named", changed.index))?;
-    let shown = table(&rows, SystemClock.now()).to_text();
+    let shown = told(&rows).to_text();
     let line = format!(
         "The audit log, exported and verified offline, is whole: {} entries under {} signed heads. With one byte of \
          entry {} changed in a copy, verify names entry {named}. What it says of the above:\n\n{}",
@@ -82,6 +82,25 @@ fn changed(parts: &[Part], export: &[u8]) -> Result<Changed, Failure> {
     // The last letter of the path that was called.
     copy[start + path + PATH.len() - 1] ^= 1;
     Ok(Changed { bytes: copy, index })
+}
+
+/// The rows with the time since the first of them.
+fn told(rows: &[Row]) -> Table {
+    let mut table = Table::new(&["entry", "ms", "writer", "event", "agent", "about"]);
+    let Some(first) = rows.first() else { return table };
+    for row in rows {
+        let since = u64::try_from(row.time.since(first.time).as_millis()).unwrap_or(u64::MAX);
+        let (writer, agent) = (Cell::text(&row.writer), Cell::text(&row.agent));
+        table.row(vec![
+            Cell::number(row.index),
+            Cell::number(since),
+            writer,
+            Cell::text(row.event),
+            agent,
+            Cell::text(&row.about),
+        ]);
+    }
+    table
 }
 
 fn indented(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! Step 8: the lock, and how soon it is felt.
 
 use super::refusals::refused;
-use super::{Actors, expect};
+use super::{Actors, expect, get};
 use crate::demo::order::Order;
 use crate::demo::world::{IssuerPart, Tool};
 use crate::failure::{Exit, Failure};
@@ -18,7 +18,6 @@ pub(super) async fn lock(issuer: &mut IssuerPart, actors: &mut Actors, tool: &To
     let stream = witness.hear(researcher.order(&Order::HoldStream { url: tool.http("?mode=stream") }).await?);
     let tunnel = witness.hear(researcher.order(&Order::HoldTunnel { url: tool.https("") }).await?);
     expect(stream.status == 200 && tunnel.status == 200, "the stream and the tunnel could not be opened")?;
-    let before = tool.log.seen().len();
     let request =
         CreateLockRequest { agent: "researcher".to_owned(), reason: "the demo locks it".to_owned(), ttl_seconds: 0 };
     let reply = issuer.admin.create_lock(request).await.map_err(|status| replies::failure(&status))?;
@@ -42,8 +41,13 @@ pub(super) async fn lock(issuer: &mut IssuerPart, actors: &mut Actors, tool: &To
         }
     }
     expect(applied.len() == 1, "the node did not acknowledge the lock")?;
-    let passed: usize = report.note("passed before").parse().unwrap_or(usize::MAX);
-    expect(tool.log.seen().len() == before + passed, "the tool saw a call that was refused")?;
+    // Calls that were on their way when the lock came have reached the tool; those after it do not.
+    let before = tool.log.seen().len();
+    for url in [tool.http(""), tool.https(""), tool.http("?mode=echo")] {
+        refused(&witness.hear(researcher.order(&get(&url)).await?))?;
+    }
+    expect(tool.log.seen().len() == before, "the tool saw a call of the locked researcher")?;
+    witness.saw_none_of(&tool.secrets())?;
     let until = span(Millis(committed.svids_valid_until_ms).since(SystemClock.now()));
     let line = format!(
         "The operator locked the researcher: its next call was refused {:.1} ms after the lock's acknowledgement, its \

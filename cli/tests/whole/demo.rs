@@ -1,0 +1,66 @@
+//! The nine steps, and that nothing is left of them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn demo(temporary: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
+    command.arg("demo").env("TMPDIR", temporary).env("HOME", "/nonexistent").stdin(Stdio::null());
+    command
+}
+
+/// Processes whose arguments name this directory.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let dir = dir.display().to_string();
+    let commands = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let line = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    commands.filter(|line| line.contains(&dir)).collect()
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what}");
+}
+
+#[test]
+fn the_nine_steps_hold_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = demo(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for number in 1..=9 {
+        assert_eq!(said.lines().filter(|line| line.starts_with(&format!("{number}. "))).count(), 1, "{number}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(processes_of(dir.path()), [""; 0]);
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = demo(dir.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the helper did not start", || processes_of(dir.path()).iter().any(|line| line.contains(" helper ")));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(processes_of(dir.path()), [""; 0]);
+}
+
+#[test]
+fn when_the_demo_is_killed_its_processes_are_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = demo(dir.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("no agent was started", || processes_of(dir.path()).iter().any(|line| line.contains(" run ")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("a process outlived the demo", || processes_of(dir.path()).is_empty());
+}

@@ -1,0 +1,144 @@
+//! `dev`, and in another terminal the lines that it prints.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A user's home with a `dev` in it.
+struct Home(TempDir);
+
+/// A `dev` that runs, and what it said.
+struct Dev {
+    child: Child,
+    said: Vec<String>,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn avouch(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
+        for (name, dir) in
+            [("HOME", ""), ("XDG_RUNTIME_DIR", "run"), ("XDG_DATA_HOME", "data"), ("XDG_CONFIG_HOME", "config")]
+        {
+            command.env(name, self.path().join(dir));
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn dev(&self) -> Dev {
+        std::fs::create_dir_all(self.path().join("run")).unwrap();
+        let mut child = self.avouch().arg("dev").stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        for line in lines {
+            let line = line.unwrap();
+            let last = line.starts_with("Ctrl-C");
+            said.push(line);
+            if last {
+                return Dev { child, said };
+            }
+        }
+        panic!("dev ended: {said:?}, {:?}", child.wait());
+    }
+
+    /// Runs a line as a shell in this home would.
+    fn shell(&self, line: &str) -> Output {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_avouch"));
+        let path =
+            std::env::join_paths([program.parent().unwrap().to_owned(), "/usr/bin".into(), "/bin".into()]).unwrap();
+        let avouch = self.avouch();
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(line).stdin(Stdio::null());
+        for (name, value) in avouch.get_envs() {
+            shell.env(name, value.unwrap());
+        }
+        shell.env("PATH", path).output().unwrap()
+    }
+
+    fn works(&self, line: &str) -> String {
+        let output = self.shell(line);
+        let said = [&output.stdout[..], &output.stderr].concat();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&said));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Dev {
+    /// The lines it prints to be run in another terminal.
+    fn commands(&self) -> Vec<&String> {
+        self.said.iter().filter(|line| line.starts_with("  avouch ")).collect()
+    }
+
+    fn stop(mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last printed line calls the tool with curl, which a machine may not have.
+fn call(commands: &[&String]) -> String {
+    let url = commands[3].rsplit(' ').next().unwrap();
+    format!(
+        "avouch run --agent researcher -- python3 -c 'import urllib.request as u; print(u.urlopen(\"{url}\").read())'"
+    )
+}
+
+#[test]
+fn the_lines_that_dev_prints_work_and_a_second_run_goes_on() {
+    let home = Home::new();
+    let dev = home.dev();
+    let commands = dev.commands();
+    assert_eq!(commands.len(), 4, "{:?}", dev.said);
+    for line in &commands[..3] {
+        home.works(line);
+    }
+    let call = call(&commands);
+    assert!(home.works(&call).contains("the tool has done it"));
+    assert!(
+        home.works("avouch run --agent researcher -- avouch svid show").contains("spiffe://dev.test/agent/researcher")
+    );
+    assert!(home.works("avouch audit verify").contains("entries are whole"));
+    // A process of a session administers nothing, and becomes nobody else.
+    for inside in ["avouch agent list", "avouch run --agent researcher -- true"] {
+        let refused = home.shell(&format!("avouch run --agent researcher -- {inside}"));
+        assert_eq!(refused.status.code(), Some(4), "{inside}: {}", String::from_utf8_lossy(&refused.stderr));
+    }
+    home.works("avouch lock create --agent researcher --reason test");
+    assert!(!home.shell(&call).status.success(), "the lock is felt");
+    let locks: serde_json::Value = serde_json::from_str(&home.works("avouch lock list -o json")).unwrap();
+    home.works(&format!("avouch lock release {}", locks[0]["id"].as_str().unwrap()));
+    assert!(home.works(&call).contains("the tool has done it"));
+    dev.stop();
+    let again = home.dev();
+    assert!(home.works(&call).contains("the tool has done it"), "everything is as it was");
+    assert!(home.works("avouch node list -o json").matches("join_token/dev").count() == 1);
+    again.stop();
+}
+
+#[test]
+fn a_second_dev_is_told_who_holds_the_state() {
+    let home = Home::new();
+    let first = home.dev();
+    let second = home.avouch().arg("dev").output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains(&format!("pid {}", first.child.id())), "{said}");
+    first.stop();
+}

@@ -1,0 +1,6 @@
+//! `demo` and `dev` as a newcomer runs them, with the real parts.
+
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod dev;
