@@ -88,10 +88,12 @@ async fn a_list_of_sessions_that_cannot_be_read_refuses_everybody() {
     let missing = list.path().join("roots");
     let named = missing.clone();
     let running = Running::start_with(|config| config.session_roots = vec![named]).await;
+    running.admin().await.status(status()).await.unwrap();
+    fs::remove_dir(&missing).unwrap();
     assert_eq!(word(running.admin().await.status(status()).await), "unattested");
     roots::create(&missing).unwrap();
     running.admin().await.status(status()).await.unwrap();
-    std::fs::write(missing.join("01HF0000000000000000000000"), b"{}").unwrap();
+    fs::write(missing.join("01HF0000000000000000000000"), b"{}").unwrap();
     assert_eq!(word(running.admin().await.status(status()).await), "unattested");
 }
 
