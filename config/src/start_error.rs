@@ -55,15 +55,7 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
-    /// A key file cannot be used.
-    #[error("the key file {} cannot be used: {fault}", path.display())]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        fault: FileFault,
-    },
-    /// The key that seals the authorities cannot be had; the text is a whole sentence.
+    /// The key that seals authorities or credentials cannot be had; the text is a whole sentence.
     #[error("{0}")]
     SealKey(String),
     /// The file of a join token cannot be used.
@@ -203,7 +195,7 @@ impl StartError {
             Self::PortTaken { .. } => "port_taken",
             Self::SocketTaken { .. } => "socket_taken",
             Self::Listen { .. } => "cannot_listen",
-            Self::KeyFile { .. } | Self::SealKey(_) => "key_file_unusable",
+            Self::SealKey(_) => "key_file_unusable",
             Self::TokenFile { .. } => "token_file_unusable",
             Self::Directory { .. } => "directory_unusable",
             Self::KeyInState { .. } => "key_in_state",
@@ -236,7 +228,7 @@ impl StartError {
             Self::SocketTaken { .. } => "Stop that program, or set another `runtime_dir`.",
             Self::Listen { .. } => "Set an address of this machine, or a directory that this uid may write.",
             Self::SealKey(_) => "Correct the key file, or name another as `seal_key_file`.",
-            Self::KeyFile { path, fault } | Self::TokenFile { path, fault } => return fault.action(path),
+            Self::TokenFile { path, fault } => return fault.action(path),
             Self::Directory { path, fault } => return fault.action(path),
             Self::KeyInState { .. } => "Move the key file out of the state directory, so that no backup holds both.",
             Self::TrustDomain { .. } => {
@@ -265,7 +257,6 @@ impl StartError {
             | Self::Settings { .. }
             | Self::NoPlace
             | Self::SecretInEnvironment(_)
-            | Self::KeyFile { .. }
             | Self::SealKey(_)
             | Self::TokenFile { .. }
             | Self::KeyInState { .. }
