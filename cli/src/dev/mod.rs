@@ -17,10 +17,13 @@ use avouch_helper::Helper;
 use avouch_server::Issuer;
 use avouch_wire::admin::CreateTokenRequest;
 use avouch_wire::admin::admin_client::AdminClient;
+use avouch_wire::local::StatusRequest;
+use avouch_wire::local::helper_client::HelperClient;
 use avouch_words::{SystemClock, TrustDomain};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Runs until a signal ends it.
@@ -49,7 +52,13 @@ async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
     settings.log = log;
     let helper = join(settings, paths, &admin_socket).await?;
     let tool = tool::LocalTool::open(&paths.state.join("tool"), &SystemClock).await?;
-    data(welcome(paths, &admin_socket, &tool))?;
+    let greeting = welcome(paths, &admin_socket, &tool);
+    let helper_socket = helper.admin_socket().to_owned();
+    let greet = async {
+        ready(&helper_socket).await?;
+        data(greeting)?;
+        std::future::pending::<Result<(), Failure>>().await
+    };
     let outcome = tokio::select! {
         ended = helper.run(stop.clone()) => ended.map_err(|error| ended_badly("helper", &error)),
         ended = &mut issuer => {
@@ -62,6 +71,7 @@ async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
             Err(error) => ended_badly("local tool", &error),
             Ok(()) => ended_badly("local tool", &"it stopped by itself"),
         }),
+        failed = greet => failed,
     };
     // The helper was first, so that its last records are in the log.
     stop_issuer.cancel();
@@ -93,6 +103,19 @@ async fn join(settings: HelperConfig, paths: &Paths, admin_socket: &Path) -> Res
     let joined = Helper::build(settings, Arc::new(SystemClock)).await;
     let _ = std::fs::remove_file(&file);
     Ok(joined?)
+}
+
+/// Waits until the helper has the issuer's state, so that whatever is printed then works at once.
+async fn ready(helper_socket: &Path) -> Result<(), Failure> {
+    let mut helper = HelperClient::new(endpoints::connect(helper_socket, Socket::Helper).await?);
+    for _ in 0..READY_TRIES {
+        let status = helper.status(StatusRequest {}).await.map_err(|status| replies::failure(&status))?;
+        if status.into_inner().injecting {
+            return Ok(());
+        }
+        tokio::time::sleep(READY_STEP).await;
+    }
+    Err(Failure::new(Exit::Timeout, "the helper did not get ready").then("Look at what it said above."))
 }
 
 fn welcome(paths: &Paths, admin_socket: &Path, tool: &tool::LocalTool) -> String {
@@ -135,5 +158,8 @@ fn ended_badly(part: &str, error: &dyn std::fmt::Display) -> Failure {
 
 const TRUST_DOMAIN: &str = "dev.test";
 const NODE: &str = "dev";
+/// How often, and how many times, the helper is asked whether it is ready: for 10 s.
+const READY_STEP: Duration = Duration::from_millis(20);
+const READY_TRIES: u32 = 500;
 /// Seconds a join token has to be used in.
 const TOKEN_TTL: u32 = 60;
