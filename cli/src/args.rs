@@ -223,7 +223,8 @@ pub struct SecretPut {
     /// The credential's name.
     #[arg(value_parser = name)]
     pub name: Name,
-    /// Read the value from stdin; one end of line at its end is not part of it.
+    /// Read the value from stdin; one end of line at its end is not part of it. On a terminal it is asked for, and
+    /// not shown.
     #[arg(long, conflicts_with = "value_file", required_unless_present = "value_file")]
     pub value_stdin: bool,
     /// Read the value from a file of mode 0600.

@@ -8,6 +8,7 @@ pub mod endpoints;
 pub mod failure;
 mod files;
 pub mod output;
+mod prompt;
 mod replies;
 pub mod tools;
 mod verbs;

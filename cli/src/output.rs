@@ -181,9 +181,12 @@ pub fn next(command: impl AsRef<str>) {
     talk(format!("next: {}", command.as_ref()));
 }
 
-/// `in 4m12s`, `3h5m ago`.
+/// `in 4m12s`, `3h5m ago`, or `now`.
 pub fn relative(moment: Millis, now: Millis) -> String {
-    if moment >= now { format!("in {}", span(moment.since(now))) } else { format!("{} ago", span(now.since(moment))) }
+    if moment.0.abs_diff(now.0) < 1_000 {
+        return "now".to_owned();
+    }
+    if moment > now { format!("in {}", span(moment.since(now))) } else { format!("{} ago", span(now.since(moment))) }
 }
 
 /// The two largest units of a duration.
@@ -255,6 +258,10 @@ mod tests {
             assert_eq!(span(std::time::Duration::from_secs(seconds)), text);
         }
         assert_eq!(relative(Millis(NOW.0 - 65_000), NOW), "1m5s ago");
+        assert_eq!(
+            (relative(Millis(NOW.0 + 999), NOW), relative(Millis(NOW.0 - 999), NOW)),
+            ("now".into(), "now".into())
+        );
     }
 
     #[test]

@@ -19,13 +19,15 @@ where
         let text = String::from_utf8_lossy(&request.credential).into_owned();
         match (authorized, request.mode.as_deref()) {
             (false, _) => {
-                let body = br#"{"error":"this tool wants its credential"}"#;
+                let body = b"{\"error\":\"this tool wants its credential\"}\n";
                 plain(&mut stream, "401 Unauthorized", "www-authenticate: Bearer\r\n", body).await?;
             }
-            (true, None) => plain(&mut stream, "200 OK", "", br#"{"answer":42,"said":"the tool has done it"}"#).await?,
+            (true, None) => {
+                plain(&mut stream, "200 OK", "", b"{\"answer\":42,\"said\":\"the tool has done it\"}\n").await?
+            }
             (true, Some("echo")) => echo::answer(&mut stream, &text).await?,
             (true, Some("stream")) => return ticks(&mut stream).await,
-            (true, Some(_)) => plain(&mut stream, "404 Not Found", "", br#"{"error":"no such mode"}"#).await?,
+            (true, Some(_)) => plain(&mut stream, "404 Not Found", "", b"{\"error\":\"no such mode\"}\n").await?,
         }
         stream.flush().await?;
     }

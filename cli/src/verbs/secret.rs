@@ -5,12 +5,12 @@ use super::{Context, credential};
 use crate::args::{SecretPut, SecretVerb};
 use crate::failure::{Exit, Failure};
 use crate::output::next;
-use crate::{files, replies};
+use crate::{files, prompt, replies};
 use avouch_policy::binding::{MAX_CA, Plain};
 use avouch_policy::{Binding, BindingSpec};
 use avouch_wire::admin::PutCredentialRequest;
 use avouch_wire::local::PutSecretRequest;
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 /// Seals a value and binds it.
 pub async fn run(context: &Context, verb: SecretVerb) -> Result<(), Failure> {
@@ -54,8 +54,11 @@ fn bind(put: &SecretPut) -> Result<Binding, Failure> {
 fn value(put: &SecretPut) -> Result<Vec<u8>, Failure> {
     let mut value = match &put.value_file {
         Some(path) => files::read_private(path, LONGEST)?,
-        None => files::read_limited(io::stdin().lock(), LONGEST)
-            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read the value from stdin: {error}")))?,
+        None => match io::stdin().is_terminal() {
+            true => prompt::hidden(&format!("Value of {}", put.name), LONGEST),
+            false => files::read_limited(io::stdin().lock(), LONGEST),
+        }
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read the value from stdin: {error}")))?,
     };
     if value.last() == Some(&b'\n') {
         value.pop();

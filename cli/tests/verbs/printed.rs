@@ -121,6 +121,35 @@ fn a_secret_is_sealed_first_and_then_bound_and_never_printed() {
 }
 
 #[test]
+fn a_value_that_is_typed_is_not_shown_and_the_terminal_is_put_right() {
+    let daemons = Daemons::start();
+    let line = "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer";
+    for (keys, code) in [(&b"hunterX\x7f2-hunter2\r"[..], 0), (b"hunter2-\x03", 2)] {
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let before = nix::sys::termios::tcgetattr(&pair.slave).unwrap();
+        let mut command = daemons.command(line);
+        command.stdin(std::process::Stdio::from(pair.slave.try_clone().unwrap()));
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut talk = child.stderr.take().unwrap();
+        let mut asked = [0; 12];
+        std::io::Read::read_exact(&mut talk, &mut asked).unwrap();
+        assert_eq!(&asked, b"Value of c: ");
+        // What is typed before the terminal is quiet is thrown away.
+        while nix::sys::termios::tcgetattr(&pair.slave).unwrap() == before {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        nix::unistd::write(&pair.master, keys).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let after = nix::sys::termios::tcgetattr(&pair.slave).unwrap();
+        assert_eq!(after.local_flags, before.local_flags);
+        let mut echoed = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&pair.master), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut echoed, 50_u8).unwrap(), 0, "something was echoed");
+    }
+    assert_eq!(daemons.heard(), ["sealed c hunter2-hunter2", "bound c"]);
+}
+
+#[test]
 fn status_shows_both_parts() {
     let daemons = Daemons::start();
     let status = json(&daemons, "status");

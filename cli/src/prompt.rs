@@ -1,0 +1,59 @@
+//! Asking a person for a value on the terminal, without showing it.
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{self, Read as _, Write as _};
+
+/// Reads one line from the terminal on stdin, which must be one; nothing that is typed is shown. The buffer does
+/// not grow, so that no copy is left behind.
+pub fn hidden(question: &str, longest: usize) -> io::Result<Vec<u8>> {
+    let mut talk = io::stderr();
+    write!(talk, "{question}: ")?;
+    talk.flush()?;
+    let quiet = Quiet::begin()?;
+    let line = read_line(longest);
+    drop(quiet);
+    writeln!(talk)?;
+    line
+}
+
+/// The terminal takes keys one by one and shows none, until this is dropped. Keys send no signals meanwhile, as
+/// one of those would leave it so.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> io::Result<Self> {
+        let usual = tcgetattr(io::stdin())?;
+        let mut raw = usual.clone();
+        raw.make_raw();
+        tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
+        Ok(Self(usual))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+fn read_line(longest: usize) -> io::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(longest);
+    let mut key = [0];
+    loop {
+        if io::stdin().lock().read(&mut key)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match key[0] {
+            b'\r' | b'\n' => return Ok(line),
+            INTERRUPT | END => return Err(io::Error::new(io::ErrorKind::Interrupted, "it was broken off")),
+            BACKSPACE | DELETE => drop(line.pop()),
+            _ if line.len() == longest => return Err(io::Error::other(format!("it is longer than {longest} bytes"))),
+            other => line.push(other),
+        }
+    }
+}
+
+const INTERRUPT: u8 = 3;
+const END: u8 = 4;
+const BACKSPACE: u8 = 8;
+const DELETE: u8 = 127;
