@@ -14,8 +14,8 @@ async fn connected(agents: &Agents, authority: &str, host: &str) -> (u16, Conn<T
     (status, conn)
 }
 
-/// A client's TLS inside a tunnel, trusting the session's anchor only; without a name if `sni` is false.
-async fn handshake(agents: &Agents, conn: Conn<TcpStream>, host: &str, sni: bool, alpn: &[&str]) -> std::io::Result<Conn<TlsStream<TcpStream>>> {
+/// A client's TLS inside a tunnel, trusting the session's anchor only.
+async fn handshake(agents: &Agents, conn: Conn<TcpStream>, host: &str, alpn: &[&str]) -> std::io::Result<Conn<TlsStream<TcpStream>>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(agents.anchor.pem().as_bytes()).unwrap()).unwrap();
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -23,11 +23,62 @@ async fn handshake(agents: &Agents, conn: Conn<TcpStream>, host: &str, sni: bool
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.enable_sni = sni;
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, conn.stream).await?;
     Ok(Conn { stream, held: Vec::new() })
+}
+
+/// A client that believes everybody.
+#[derive(Debug)]
+struct Careless;
+
+impl rustls::client::danger::ServerCertVerifier for Careless {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+async fn careless(conn: Conn<TcpStream>, name: &str, sni: bool) -> Conn<TlsStream<TcpStream>> {
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Careless))
+        .with_no_client_auth();
+    config.enable_sni = sni;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, conn.stream).await.unwrap();
+    Conn { stream, held: Vec::new() }
 }
 
 fn inner(host: &str) -> String {
@@ -47,7 +98,7 @@ async fn a_bound_host_is_intercepted_under_the_sessions_anchor() {
     let (tool, world, agents) = world().await;
     let (status, conn) = connected(&agents, &format!("{HOST}:443"), &format!("{HOST}:443")).await;
     assert_eq!(status, 200);
-    let mut conn = handshake(&agents, conn, HOST, true, &["h2", "http/1.1"]).await.unwrap();
+    let mut conn = handshake(&agents, conn, HOST, &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(conn.stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     for _ in 0..3 {
         let response = conn.call(inner(HOST)).await;
@@ -80,24 +131,18 @@ async fn connect_sni_and_host_have_to_agree() {
         conn.write(format!("CONNECT {authority} HTTP/{version}\r\n\r\n")).await;
         assert_eq!(conn.head().await.unwrap().0, status, "{version}");
     }
-    // The name in TLS.
+    // The name in TLS; these clients would take any certificate.
     for (what, name, sni) in [("another name", "other.demo.test", true), ("no name", HOST, false)] {
         let (_, conn) = connected(&agents, &authority, &authority).await;
-        let conn = handshake(&agents, conn, name, sni, &[]).await;
-        match conn {
-            // Its client refuses the leaf of the CONNECT's host.
-            Err(_) => assert_eq!(what, "another name"),
-            Ok(mut conn) => {
-                let response = conn.call(inner(HOST)).await;
-                assert_eq!((response.status, response.code().as_str()), (421, "misdirected"), "{what}");
-                assert!(conn.is_closed().await);
-            }
-        }
+        let mut conn = careless(conn, name, sni).await;
+        let response = conn.call(inner(HOST)).await;
+        assert_eq!((response.status, response.code().as_str()), (421, "misdirected"), "{what}");
+        assert!(conn.is_closed().await);
     }
     // The inner Host and target.
     for (host, status) in [("evil.test", 421), ("tools.demo.test:8443", 421), ("TOOLS.demo.test", 421), ("tools.demo.test.", 421), ("x@tools.demo.test", 421)] {
         let (_, conn) = connected(&agents, &authority, &authority).await;
-        let mut conn = handshake(&agents, conn, HOST, true, &[]).await.unwrap();
+        let mut conn = handshake(&agents, conn, HOST, &[]).await.unwrap();
         assert_eq!(conn.call(inner(host)).await.status, status, "{host}");
         assert!(conn.is_closed().await);
     }
@@ -106,7 +151,7 @@ async fn connect_sni_and_host_have_to_agree() {
         format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\n\r\n"),
     ] {
         let (_, conn) = connected(&agents, &authority, &authority).await;
-        let mut conn = handshake(&agents, conn, HOST, true, &[]).await.unwrap();
+        let mut conn = handshake(&agents, conn, HOST, &[]).await.unwrap();
         assert_eq!(conn.call(request).await.status, 400, "only origin-form in a tunnel");
     }
     assert_eq!(tool.count(), 0);
@@ -118,7 +163,7 @@ async fn a_client_that_speaks_only_h2_or_plain_text_gets_nothing() {
     let (tool, _world, agents) = world().await;
     let authority = format!("{HOST}:443");
     let (_, conn) = connected(&agents, &authority, &authority).await;
-    assert!(handshake(&agents, conn, HOST, true, &["h2"]).await.is_err());
+    assert!(handshake(&agents, conn, HOST, &["h2"]).await.is_err());
     let (_, mut conn) = connected(&agents, &authority, &authority).await;
     conn.write(inner(HOST)).await;
     assert!(conn.response(true).await.is_none_or(|response| response.status != 200));
@@ -133,12 +178,12 @@ async fn a_client_that_speaks_only_h2_or_plain_text_gets_nothing() {
 async fn an_address_without_a_name_is_intercepted_and_with_one_is_not() {
     let (tool, ca) = Tool::tls(&["127.0.0.1"], |_| ok("hello")).await;
     let world = World::new(&[], Unbound::Deny);
-    let binding = tls_binding("127.0.0.1", &tool, &ca).replace(":443", &format!(":{}", tool.port()));
+    let binding = tls_binding("127.0.0.1", &tool, &ca).replace("127.0.0.1:443\"", &format!("127.0.0.1:{}\"", tool.port()));
     world.bind("tool", &binding);
     let agents = world.session("researcher");
     let authority = tool.address.to_string();
     let (_, conn) = connected(&agents, &authority, &authority).await;
-    let mut conn = handshake(&agents, conn, "127.0.0.1", true, &[]).await.unwrap();
+    let mut conn = handshake(&agents, conn, "127.0.0.1", &[]).await.unwrap();
     assert_eq!(conn.call(inner(&authority)).await.status, 200);
 }
 
@@ -159,7 +204,7 @@ async fn a_server_that_cannot_be_verified_gets_no_byte() {
         let agents = world.session("researcher");
         let authority = format!("{HOST}:443");
         let (_, conn) = connected(&agents, &authority, &authority).await;
-        let mut conn = handshake(&agents, conn, HOST, true, &[]).await.unwrap();
+        let mut conn = handshake(&agents, conn, HOST, &[]).await.unwrap();
         let response = conn.call(inner(HOST)).await;
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_unreachable"), "{what}");
         world.open(1).await;
@@ -173,7 +218,7 @@ async fn a_lock_cuts_an_intercepted_tunnel_even_between_requests() {
     let (tool, world, agents) = world().await;
     let authority = format!("{HOST}:443");
     let (_, conn) = connected(&agents, &authority, &authority).await;
-    let mut conn = handshake(&agents, conn, HOST, true, &[]).await.unwrap();
+    let mut conn = handshake(&agents, conn, HOST, &[]).await.unwrap();
     assert_eq!(conn.call(inner(HOST)).await.status, 200);
     world.open(1).await;
     world.lock("researcher");
