@@ -274,7 +274,8 @@ async fn a_tunnel_passes_bytes_unseen_and_a_lock_cuts_it() {
         assert_eq!(tool.last(), own, "as it was sent");
         world.lock("researcher");
     };
-    let (end, ()) = tokio::join!(carrying, calling);
+    let both = async { tokio::join!(carrying, calling) };
+    let (end, ()) = tokio::time::timeout(SOON, both).await.expect("the tunnel stays open");
     assert_eq!(end, crate::broker::End::Cut);
     world.broker.end_tunnel(&caller, &tunnel, end).unwrap();
     drop(tunnel);
