@@ -101,6 +101,43 @@ async fn a_locked_agent_gets_nothing_signed_from_the_moment_of_the_lock() {
     assert_eq!(word(admin.release_lock(admin::ReleaseLockRequest { id: lock.id }).await), "not_found");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_before_a_lock_does_not_leave_after_it() {
+    let running = Arc::new(Running::start().await);
+    let node = running.join("laptop").await;
+    running.agent("researcher", "laptop").await;
+    let key = KeyPair::generate().unwrap();
+    let client = running.node(&node).await;
+    // So many at once that some have decided and wait for the database when the lock is committed.
+    let callers: Vec<_> = (0..16)
+        .map(|n| {
+            let (mut client, order) = (client.clone(), order("researcher", n, &key));
+            tokio::spawn(async move {
+                loop {
+                    let issued = if n % 2 == 0 {
+                        sign_one(&mut client, order.clone()).await.is_ok()
+                    } else {
+                        client.sign_jwt(jwt("researcher", n, &["tool"])).await.is_ok()
+                    };
+                    if !issued {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.lock("researcher").await;
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let events = events(&running).await;
+    let locked = events.iter().position(|event| *event == "lock.created").unwrap();
+    let issued = |events: &[&str]| events.iter().filter(|event| event.ends_with("_issued")).count();
+    assert!(issued(&events[..locked]) > 16, "nothing was signed before");
+    assert_eq!(issued(&events[locked..]), 0);
+}
+
 #[tokio::test]
 async fn a_lock_with_an_end_is_ended_and_recorded() {
     let running = Running::start().await;
