@@ -36,6 +36,8 @@ pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let stop = lifecycle::shutdown_on_signals().map_err(internal)?;
         let helper = Helper::build(config, Arc::new(SystemClock)).await?;
+        talk(format!("This node is {}.", helper.node()));
+        talk(format!("Workloads find their identities at unix://{}.", helper.workload_socket().display()));
         helper.run(stop).await.map_err(ended)
     })
 }

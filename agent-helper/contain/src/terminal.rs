@@ -58,3 +58,39 @@ pub(crate) fn in_foreground() -> bool {
 
 static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
 static HOOK: Once = Once::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::termios::LocalModes;
+    use std::process::{Command, Stdio};
+
+    /// Says to the test below, when it is run again by the one after it, that it is to panic.
+    const PANICS: &str = "AVOUCH_TEST_PANICS";
+
+    #[test]
+    fn panics_in_raw_mode_where_it_is_told_to() {
+        if std::env::var_os(PANICS).is_none() {
+            return;
+        }
+        // Where panics abort, nothing is dropped.
+        std::mem::forget(RawGuard::new());
+        assert!(enter().unwrap());
+        if tcgetattr(io::stdin()).unwrap().local_modes.contains(LocalModes::ICANON) {
+            std::process::exit(3);
+        }
+        panic!("on purpose");
+    }
+
+    #[test]
+    fn a_panic_puts_the_terminal_right_before_anything_is_dropped() {
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let before = tcgetattr(&pair.slave).unwrap();
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "terminal::tests::panics_in_raw_mode_where_it_is_told_to"]).env(PANICS, "1");
+        again.stdin(Stdio::from(pair.slave.try_clone().unwrap())).stdout(Stdio::null()).stderr(Stdio::null());
+        assert_eq!(again.status().unwrap().code(), Some(101));
+        let after = tcgetattr(&pair.slave).unwrap();
+        assert_eq!((after.local_modes, after.output_modes), (before.local_modes, before.output_modes));
+    }
+}

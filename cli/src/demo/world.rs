@@ -6,15 +6,14 @@ use crate::endpoints::{self, Socket};
 use crate::failure::{Exit, Failure};
 use crate::replies;
 use crate::tools::{TlsIdentity, ToolConfig, ToolLog, ToolServer, new_secret};
+use crate::verbs::audit::whole_log;
 use avouch_audit::export::Part;
 use avouch_config::{HELPER_SOCKET, ServerConfig};
 use avouch_policy::BindingSpec;
 use avouch_server::Issuer;
 use avouch_wire::admin::admin_client::AdminClient;
-use avouch_wire::admin::audit_part::Kind;
 use avouch_wire::admin::{
-    CreateAgentRequest, CreateGrantRequest, CreateTokenRequest, ExportAuditRequest, ListNodesRequest,
-    PutCredentialRequest, StatusRequest,
+    CreateAgentRequest, CreateGrantRequest, CreateTokenRequest, ListNodesRequest, PutCredentialRequest, StatusRequest,
 };
 use avouch_wire::local::helper_client::HelperClient;
 use avouch_wire::local::{self, PutSecretRequest};
@@ -146,17 +145,7 @@ impl IssuerPart {
             }
             tokio::time::sleep(STEP).await;
         }
-        let reply = self.admin.export_audit(ExportAuditRequest {}).await.map_err(|status| replies::failure(&status))?;
-        let mut stream = reply.into_inner();
-        let mut parts = Vec::new();
-        while let Some(message) = stream.message().await.map_err(|status| replies::failure(&status))? {
-            parts.extend(message.kind.map(|kind| match kind {
-                Kind::Key(key) => Part::Key(key),
-                Kind::Entry(bytes) => Part::Entry(bytes),
-                Kind::Checkpoint(note) => Part::Checkpoint(note),
-            }));
-        }
-        Ok(parts)
+        whole_log(&mut self.admin).await
     }
 
     /// Ends the issuer.

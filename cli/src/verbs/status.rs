@@ -3,10 +3,11 @@
 use super::Context;
 use crate::endpoints::Socket;
 use crate::failure::Failure;
-use crate::output::{Cell, Table};
+use crate::output::{Cell, Table, rfc3339};
 use crate::replies;
 use avouch_wire::{admin, local};
 use avouch_words::Millis;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Shows whichever of the two runs here; fails if one of them does not answer.
@@ -27,21 +28,21 @@ pub async fn run(context: &Context) -> Result<(), Failure> {
     let mut failed = None;
     for (part, about) in [("issuer", issuer), ("helper", helper)] {
         let (state, about) = match about {
-            None => ("not here".to_owned(), String::new()),
+            None => ("not here".to_owned(), Cell::both("", Value::Null)),
             Some(Ok(told)) => told,
             Some(Err(failure)) => {
-                let told = ("no answer".to_owned(), failure.to_string());
+                let told = ("no answer".to_owned(), Cell::text(failure.to_string()));
                 failed = Some(failure);
                 told
             }
         };
-        table.row(vec![Cell::text(part), Cell::text(state), Cell::text(about)]);
+        table.row(vec![Cell::text(part), Cell::text(state), about]);
     }
     context.output.list(&table)?;
     failed.map_or(Ok(()), Err)
 }
 
-async fn issuer(context: &Context) -> Result<(String, String), Failure> {
+async fn issuer(context: &Context) -> Result<(String, Cell), Failure> {
     let reply = context.admin().await?.status(admin::StatusRequest {}).await;
     let status = reply.map_err(|status| replies::failure(&status))?.into_inner();
     let started = crate::output::relative(Millis(status.started_ms), context.output.now());
@@ -49,10 +50,18 @@ async fn issuer(context: &Context) -> Result<(String, String), Failure> {
         "{} at {}, avouch {}, started {started}, state version {}, {} audit entries",
         status.trust_domain, status.address, status.version, status.state_version, status.audit_size
     );
-    Ok(("running".to_owned(), about))
+    let fields = json!({
+        "trust_domain": status.trust_domain,
+        "address": status.address,
+        "version": status.version,
+        "started": rfc3339(Millis(status.started_ms)),
+        "state_version": status.state_version,
+        "audit_size": status.audit_size,
+    });
+    Ok(("running".to_owned(), Cell::both(about, fields)))
 }
 
-async fn helper(context: &Context) -> Result<(String, String), Failure> {
+async fn helper(context: &Context) -> Result<(String, Cell), Failure> {
     let reply = context.helper().await?.status(local::StatusRequest {}).await;
     let status = reply.map_err(|status| replies::failure(&status))?.into_inner();
     let state = match (status.injecting, status.held_by.as_str()) {
@@ -65,5 +74,17 @@ async fn helper(context: &Context) -> Result<(String, String), Failure> {
         "{}, state version {} heard {age} ago, {} of {} audit records acknowledged, Workload API at {}",
         status.node_id, status.state_version, status.acknowledged, status.spooled, status.workload_socket
     );
-    Ok((state, about))
+    let fields = json!({
+        "node": status.node_id,
+        "trust_domain": status.trust_domain,
+        "workload_socket": status.workload_socket,
+        "session_socket": status.session_socket,
+        "state_age_ms": status.state_age_ms,
+        "state_version": status.state_version,
+        "injecting": status.injecting,
+        "held_by": status.held_by,
+        "spooled": status.spooled,
+        "acknowledged": status.acknowledged,
+    });
+    Ok((state, Cell::both(about, fields)))
 }

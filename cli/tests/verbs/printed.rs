@@ -154,6 +154,10 @@ fn status_shows_both_parts() {
     let daemons = Daemons::start();
     let status = json(&daemons, "status");
     assert_eq!((&status[0]["state"], &status[1]["state"]), (&json!("running"), &json!("not injecting (stale)")));
+    assert_eq!(
+        (&status[0]["about"]["trust_domain"], &status[1]["about"]["held_by"]),
+        (&json!("t.test"), &json!("stale"))
+    );
 }
 
 #[test]

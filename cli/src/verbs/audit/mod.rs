@@ -13,7 +13,9 @@ use avouch_audit::entry::Entry;
 use avouch_audit::export::{Part, read_parts, write_part};
 use avouch_audit::verify::{Report, verify};
 use avouch_wire::admin::ExportAuditRequest;
+use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::admin::audit_part::Kind;
+use avouch_wire::tonic::transport::Channel;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufReader, Write as _};
@@ -72,9 +74,13 @@ async fn export(context: &Context, out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole log, as the issuer gives it.
 async fn fetch(context: &Context) -> Result<Vec<Part>, Failure> {
-    let reply = context.admin().await?.export_audit(ExportAuditRequest {}).await;
+    whole_log(&mut context.admin().await?).await
+}
+
+/// The whole log, as the issuer gives it.
+pub async fn whole_log(admin: &mut AdminClient<Channel>) -> Result<Vec<Part>, Failure> {
+    let reply = admin.export_audit(ExportAuditRequest {}).await;
     let mut stream = reply.map_err(|status| replies::failure(&status))?.into_inner();
     let mut parts = Vec::new();
     while let Some(message) = stream.message().await.map_err(|status| replies::failure(&status))? {
