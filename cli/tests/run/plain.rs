@@ -151,7 +151,7 @@ fn nothing_that_the_session_started_goes_on_after_it() {
 #[test]
 fn when_run_is_killed_its_program_is_killed() {
     let helper = Helper::start();
-    let (mut child, mut lines) = start(&helper, &["sh", "-c", "echo $$; sleep 300"]);
+    let (mut child, mut lines) = start(&helper, &["sh", "-c", "echo $$; exec sleep 300"]);
     let pid = line(&mut lines);
     child.kill().unwrap();
     child.wait().unwrap();
