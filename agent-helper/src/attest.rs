@@ -5,11 +5,12 @@ use crate::session::{Member, Sessions};
 use avouch_attest_workload::{self as workload, Membership, Session, Subject, Unix, WorkloadAttestor};
 use avouch_wire::unix::Peer;
 use avouch_wire::unix::roots::{Roots, Unreadable};
-use avouch_words::{Name, Selector};
+use avouch_words::{Name, Selector, Ulid};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// Attests processes on this node.
@@ -18,6 +19,7 @@ pub struct Attestor {
     sessions: Arc<Sessions>,
     changed: watch::Receiver<u64>,
     roots: PathBuf,
+    digests: AtomicBool,
 }
 
 /// What was found about a process.
@@ -29,6 +31,8 @@ pub struct Attested {
     pub member: Option<Member>,
     /// How many sessions had begun or ended when it was looked at.
     generation: u64,
+    /// Its program was hashed.
+    digested: bool,
 }
 
 /// Why nothing is known; whoever asks is refused.
@@ -46,7 +50,7 @@ impl Attestor {
     /// Over these sessions, whose roots are also listed in this directory.
     pub fn new(sessions: Arc<Sessions>, roots: PathBuf) -> Self {
         let changed = sessions.changed();
-        Self { unix: Arc::new(Unix::new("/proc")), sessions, changed, roots }
+        Self { unix: Arc::new(Unix::new("/proc")), sessions, changed, roots, digests: AtomicBool::new(false) }
     }
 
     /// Who calls. What was found on the same connection before is checked to be of the same process and user still,
@@ -54,15 +58,18 @@ impl Attestor {
     pub async fn attest(&self, caller: &Caller) -> Result<Arc<Attested>, NotAttested> {
         // Read before looking: a session that changes meanwhile makes what is found old at once.
         let generation = *self.changed.borrow();
-        if let Some(found) = caller.found().filter(|found| found.generation == generation) {
+        let digested = self.digests.load(Ordering::Acquire);
+        let holds = |found: &Arc<Attested>| found.generation == generation && (found.digested || !digested);
+        if let Some(found) = caller.found().filter(holds) {
             caller.recheck().map_err(|_| NotAttested::Gone)?;
             return Ok(found);
         }
         let (peer, sessions, unix) = (caller.peer().clone(), self.sessions.clone(), self.unix.clone());
         let found = blocking(move || {
             let member = sessions.member(&peer).map_err(refuse)?;
-            let facts = examine(&unix, &peer, member.as_ref().map(|member| (&member.agent, member.session)))?;
-            Ok(Attested { facts, member, generation })
+            let inside = member.as_ref().map(|member| (&member.agent, member.session));
+            let facts = examine(&unix, &peer, inside, digested)?;
+            Ok(Attested { facts, member, generation, digested })
         });
         let found = Arc::new(found.await?);
         caller.keep(found.clone());
@@ -72,8 +79,9 @@ impl Attestor {
     /// What is known about a process, as it would be in a session of this agent.
     pub async fn facts_in_session(&self, peer: &Peer, agent: &Name) -> Result<BTreeSet<Selector>, NotAttested> {
         let (peer, unix, agent) = (peer.clone(), self.unix.clone(), agent.clone());
+        let digested = self.digests.load(Ordering::Acquire);
         blocking(move || {
-            let mut facts = examine(&unix, &peer, None)?;
+            let mut facts = examine(&unix, &peer, None, digested)?;
             facts.extend(Selector::parse(&format!("session:agent:{agent}")).ok());
             Ok(facts)
         })
@@ -91,6 +99,11 @@ impl Attestor {
         .await
     }
 
+    /// Whether programs have to be hashed: only if an agent asks for it, as a large program takes its time (U18).
+    pub fn want_digests(&self, wanted: bool) {
+        self.digests.store(wanted, Ordering::Release);
+    }
+
     /// Counts sessions that began or ended.
     pub fn sessions_changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
@@ -106,11 +119,16 @@ impl workload::Sessions for Placed {
     }
 }
 
-fn examine(unix: &Unix, peer: &Peer, inside: Option<(&Name, avouch_words::Ulid)>) -> Result<BTreeSet<Selector>, NotAttested> {
+fn examine(
+    unix: &Unix,
+    peer: &Peer,
+    inside: Option<(&Name, Ulid)>,
+    digest: bool,
+) -> Result<BTreeSet<Selector>, NotAttested> {
     let is_same = || peer.recheck().is_ok();
     let subject = Subject { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), is_same: &is_same };
     let membership = inside.map(|(agent, session)| Membership { agent: agent.clone(), session });
-    let found = unix.attest(&subject).and_then(|mut facts| {
+    let found = unix.facts(&subject, digest).and_then(|mut facts| {
         facts.extend(Session::new(Placed(membership)).attest(&subject)?);
         Ok(facts)
     });
@@ -133,4 +151,23 @@ async fn blocking<T: Send + 'static>(
 fn refuse(error: Unreadable) -> NotAttested {
     tracing::warn!(%error, "attest.session.unknown");
     NotAttested::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[tokio::test]
+    async fn a_program_is_hashed_only_once_an_agent_asks_for_it() {
+        let attestor = Attestor::new(Arc::default(), PathBuf::new());
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let caller = Caller::new(Peer::of(&ours).unwrap());
+        let hashed = |found: &Attested| found.facts.iter().any(|fact| fact.as_str().starts_with("unix:sha256:"));
+        let first = attestor.attest(&caller).await.unwrap();
+        assert!(!hashed(&first) && first.facts.iter().any(|fact| fact.as_str().starts_with("unix:uid:")));
+        assert!(Arc::ptr_eq(&first, &attestor.attest(&caller).await.unwrap()), "found once for a connection");
+        attestor.want_digests(true);
+        assert!(hashed(&*attestor.attest(&caller).await.unwrap()), "what was found before is not enough any more");
+    }
 }

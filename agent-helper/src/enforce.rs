@@ -1,5 +1,6 @@
 //! What a new state means for what is served and what is open: done before the state counts as applied.
 
+use crate::attest::Attestor;
 use crate::broker::Broker;
 use crate::identity::instance::Instances;
 use crate::identity::jwt::JwtSvids;
@@ -19,6 +20,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Everybody who has to know.
 pub struct Enforcer {
+    /// Knows what has to be found out about processes.
+    pub attestor: Arc<Attestor>,
     /// Forgets X.509 identities.
     pub identities: Identities,
     /// Forgets tokens.
@@ -51,6 +54,8 @@ impl Enforce for Enforcer {
                     tracing::error!(%error, "node.bundle.not_stored");
                 }
             }
+            let selectors = || now.agents.values().flat_map(|agent| &agent.selectors);
+            self.attestor.want_digests(selectors().any(|selector| selector.as_str().starts_with("unix:sha256:")));
             let entitled = now.entitled();
             self.jwt.forget_others(|agent| entitled.contains(agent));
             for whose in self.instances.end_others(|agent| entitled.contains(agent)) {

@@ -132,7 +132,7 @@ impl Helper {
         }));
         let door = Arc::new(Door {
             sessions,
-            attestor,
+            attestor: attestor.clone(),
             states: states.subscribe(),
             instances: instances.clone(),
             ended: ended.clone(),
@@ -159,6 +159,7 @@ impl Helper {
             issuer: issuer.clone(),
         };
         let enforcer = Enforcer {
+            attestor,
             identities,
             jwt,
             instances,

@@ -34,14 +34,9 @@ impl Unix {
             Err(error) => Err(Refused::Unreadable(error)),
         }
     }
-}
 
-impl WorkloadAttestor for Unix {
-    fn name(&self) -> &'static str {
-        "unix"
-    }
-
-    fn attest(&self, subject: &Subject<'_>) -> Result<Vec<Selector>, Refused> {
+    /// What is known about the process; the hash of its program only if it is wanted, as a large one takes its time.
+    pub fn facts(&self, subject: &Subject<'_>, digest: bool) -> Result<Vec<Selector>, Refused> {
         let status = self.status(subject.pid)?;
         let ids = |name: &str| -> Option<Vec<u32>> {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -59,7 +54,7 @@ impl WorkloadAttestor for Unix {
         }
         let mut facts = vec![format!("unix:uid:{}", subject.uid), format!("unix:gid:{}", subject.gid)];
         facts.extend(groups.iter().map(|group| format!("unix:supplementary_gid:{group}")));
-        let program = self.executables.of(&self.proc.join(subject.pid.to_string()).join("exe"));
+        let program = self.executables.of(&self.proc.join(subject.pid.to_string()).join("exe"), digest);
         facts.extend(program.path.iter().map(|path| format!("unix:path:{path}")));
         facts.extend(program.digest.iter().map(|digest| format!("unix:sha256:{digest}")));
         if !(subject.is_same)() {
@@ -67,6 +62,16 @@ impl WorkloadAttestor for Unix {
         }
         // A path that fits no selector is one more that is absent.
         Ok(facts.iter().filter_map(|fact| Selector::parse(fact).ok()).collect())
+    }
+}
+
+impl WorkloadAttestor for Unix {
+    fn name(&self) -> &'static str {
+        "unix"
+    }
+
+    fn attest(&self, subject: &Subject<'_>) -> Result<Vec<Selector>, Refused> {
+        self.facts(subject, true)
     }
 }
 

@@ -43,11 +43,11 @@ impl State {
 
 impl Executables {
     /// Follows `/proc/PID/exe`, which leads to the file itself, whatever is mounted over its name (U08).
-    pub fn of(&self, exe: &Path) -> Program {
-        self.read(exe).unwrap_or_default()
+    pub fn of(&self, exe: &Path, digest: bool) -> Program {
+        self.read(exe, digest).unwrap_or_default()
     }
 
-    fn read(&self, exe: &Path) -> io::Result<Program> {
+    fn read(&self, exe: &Path, digest: bool) -> io::Result<Program> {
         let mut file = File::open(exe)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -55,7 +55,7 @@ impl Executables {
         }
         let state = State::of(&metadata);
         let path = path_of(exe, state);
-        let digest = if state.size <= MAX_EXECUTABLE { self.digest(&mut file, state)? } else { None };
+        let digest = if digest && state.size <= MAX_EXECUTABLE { self.digest(&mut file, state)? } else { None };
         // The process may have begun another program meanwhile, or the file may have been written to.
         if State::of(&File::open(exe)?.metadata()?) != state {
             return Ok(Program::default());
