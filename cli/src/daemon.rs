@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Runs the issuer until a signal ends it.
 pub fn server(daemon: &Daemon) -> Result<(), Failure> {
     prepare()?;
-    let paths = places()?;
+    let paths = places(daemon)?;
     let file = daemon.config.clone().unwrap_or_else(|| paths.server_config());
     let config = ServerConfig::load(&file, &paths)?;
     telemetry::init(config.log)?;
@@ -29,7 +29,7 @@ pub fn server(daemon: &Daemon) -> Result<(), Failure> {
 /// Runs the helper until a signal ends it.
 pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
     prepare()?;
-    let paths = places()?;
+    let paths = places(daemon)?;
     let file = daemon.config.clone().unwrap_or_else(|| paths.helper_config());
     let config = HelperConfig::load(&file, &paths)?;
     telemetry::init(config.log)?;
@@ -68,8 +68,10 @@ pub fn internal(error: std::io::Error) -> Failure {
     Failure::new(Exit::Failure, format!("cannot start: {error}"))
 }
 
-fn places() -> Result<Paths, Failure> {
-    Paths::of_caller().ok_or_else(|| StartError::NoPlace.into())
+/// What settings that are named leave out is the system's for a user without a home.
+fn places(daemon: &Daemon) -> Result<Paths, Failure> {
+    let named = || daemon.config.is_some().then(Paths::system);
+    Paths::of_caller().or_else(named).ok_or_else(|| StartError::NoPlace.into())
 }
 
 fn ended(error: impl std::fmt::Display) -> Failure {

@@ -8,10 +8,14 @@ use std::io::{IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use tempfile::TempDir;
+
+/// Nobody's uid and gid.
+const NOBODY: u32 = 65_534;
 
 /// What came in with a session.
 pub struct Opening {
@@ -64,6 +68,23 @@ impl Helper {
         run.arg("--runtime-dir").arg(self.dir.path());
         run.args(["run", "--agent", "researcher", "--"]).args(command);
         run
+    }
+
+    /// The same as an ordinary user, whoever runs the test.
+    pub fn ordinary(&self, command: &[&str]) -> Command {
+        let run = self.command(command);
+        if !rustix::process::geteuid().is_root() {
+            return run;
+        }
+        // Where programs are built may be closed to others.
+        let program = self.dir.path().join("avouch");
+        std::fs::copy(run.get_program(), &program).unwrap();
+        for path in [self.dir.path(), &self.dir.path().join("session.sock")] {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mut ordinary = Command::new(program);
+        ordinary.args(run.get_args()).uid(NOBODY).gid(NOBODY);
+        ordinary
     }
 
     pub fn output(&self, command: &[&str]) -> Output {

@@ -1,8 +1,13 @@
 //! The nine steps, and that nothing is left of them.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+/// Nobody's uid and gid.
+const NOBODY: u32 = 65_534;
 
 fn demo(temporary: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
@@ -18,6 +23,22 @@ fn processes_of(dir: &Path) -> Vec<String> {
         Some(String::from_utf8_lossy(&line).replace('\0', " "))
     });
     commands.filter(|line| line.contains(&dir)).collect()
+}
+
+/// A directory of an ordinary user's with the program in it; none if this user cannot have one.
+fn ordinary_home() -> Option<(tempfile::TempDir, PathBuf)> {
+    if !rustix::process::geteuid().is_root() {
+        println!("not run: needs root");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("avouch");
+    std::fs::copy(env!("CARGO_BIN_EXE_avouch"), &program).unwrap();
+    std::fs::create_dir(dir.path().join("tmp")).unwrap();
+    for path in [dir.path(), &dir.path().join("tmp")] {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    Some((dir, program))
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -41,6 +62,42 @@ fn the_nine_steps_hold_and_nothing_is_left() {
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(processes_of(dir.path()), [""; 0]);
+}
+
+#[test]
+fn an_ordinary_user_sees_the_same_nine_steps() {
+    let Some((dir, program)) = ordinary_home() else { return };
+    let temporary = dir.path().join("tmp");
+    let mut demo = Command::new(program);
+    demo.arg("demo").env_clear().env("TMPDIR", &temporary).stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
+    let output = demo.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("All nine steps hold."), "{said}");
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+    assert_eq!(processes_of(dir.path()), [""; 0]);
+}
+
+#[test]
+fn the_helper_cannot_be_read_by_others_of_its_uid() {
+    let Some((dir, program)) = ordinary_home() else { return };
+    let mut demo = Command::new(program);
+    demo.arg("demo").env_clear().env("TMPDIR", dir.path().join("tmp")).uid(NOBODY).gid(NOBODY);
+    let mut child = demo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let helper = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let is_helper = |path: &PathBuf| {
+            let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.contains(&dir.path().display().to_string()) && line.contains("avouch helper --config")
+        };
+        all.filter(is_helper).find_map(|path| path.join("mem").metadata().ok())
+    };
+    // The files of an undumpable process belong to root.
+    until("the helper can be read", || helper().is_some_and(|mem| mem.uid() == 0));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("a process outlived the demo", || processes_of(dir.path()).is_empty());
 }
 
 #[test]

@@ -116,7 +116,8 @@ fn the_lines_that_dev_prints_work_and_a_second_run_goes_on() {
     );
     assert!(home.works("avouch audit verify").contains("entries are whole"));
     // A process of a session administers nothing, and becomes nobody else.
-    for inside in ["avouch agent list", "avouch run --agent researcher -- true"] {
+    let put = format!("{} < /dev/null", commands[0].trim());
+    for inside in ["avouch agent list", "avouch status", &put, "avouch run --agent researcher -- true"] {
         let refused = home.shell(&format!("avouch run --agent researcher -- {inside}"));
         assert_eq!(refused.status.code(), Some(4), "{inside}: {}", String::from_utf8_lossy(&refused.stderr));
     }
