@@ -168,6 +168,6 @@ mod tests {
         assert!(!hashed(&first) && first.facts.iter().any(|fact| fact.as_str().starts_with("unix:uid:")));
         assert!(Arc::ptr_eq(&first, &attestor.attest(&caller).await.unwrap()), "found once for a connection");
         attestor.want_digests(true);
-        assert!(hashed(&*attestor.attest(&caller).await.unwrap()), "what was found before is not enough any more");
+        assert!(hashed(&attestor.attest(&caller).await.unwrap()), "what was found before is not enough any more");
     }
 }

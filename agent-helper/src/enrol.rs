@@ -12,13 +12,12 @@ use avouch_config::{self as config, HelperConfig, StartError};
 use avouch_wire::Message;
 use avouch_wire::issuer::enrolment_client::EnrolmentClient;
 use avouch_wire::issuer::{EnrolRequest, NodeSvid, Refusal};
-use avouch_wire::tls;
+use avouch_wire::tls::{self, DialError};
 use avouch_words::{Bundle, Clock, Millis, Secret, SpiffeId, X509Authority};
 use rustls_pki_types::CertificateDer;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tonic::{Code, Status};
 
 /// What a node is after it has joined.
@@ -94,16 +93,15 @@ async fn ask(
     csr: &[u8],
     clock: &Arc<dyn Clock>,
 ) -> Result<(NodeSvid, X509Authority), StartError> {
-    // Whether anybody is there is asked apart, so that it is not mixed up with whether it is the issuer.
-    TcpStream::connect(&config.issuer).await.map_err(|error| unreachable(config, &error.to_string()))?;
     let (tls, pinned) = tls::first_contact_config(token.pin(), token.trust_domain().clone(), clock.clone())
         .map_err(|error| internal("TLS cannot be set up", error))?;
-    let channel = tls::dial(&config.issuer, tls).await.map_err(|error| StartError::Imposter {
-        address: config.issuer.clone(),
-        reason: error.to_string(),
+    let channel = tls::dial(&config.issuer, tls).await.map_err(|error| match error {
+        DialError::Unreachable { reason, .. } => unreachable(config, &reason),
+        DialError::NotExpected { address, reason } => StartError::Imposter { address, reason },
     })?;
     // Only now, with the handshake done, does the token's secret part leave this process.
-    let authority = pinned.authority().cloned().ok_or_else(|| unreachable(config, "the handshake showed no authority"))?;
+    let authority =
+        pinned.authority().cloned().ok_or_else(|| unreachable(config, "the handshake showed no authority"))?;
     let request = EnrolRequest {
         attestor: join_token::NAME.to_owned(),
         evidence: token.evidence().expose().to_vec(),
@@ -126,7 +124,8 @@ fn admit(
     if now.since(Millis(answer.issuer_time_ms)).max(Millis(answer.issuer_time_ms).since(now)) > CLOCKS_APART {
         return Err(StartError::Clock { limit: CLOCKS_APART });
     }
-    let id = SpiffeId::parse(&answer.spiffe_id).map_err(|error| internal("the issuer's answer is no node SVID", error))?;
+    let id =
+        SpiffeId::parse(&answer.spiffe_id).map_err(|error| internal("the issuer's answer is no node SVID", error))?;
     if !is_node(&id, config) {
         return Err(wrong_domain(config, "the issuer", id.trust_domain().as_str()));
     }
@@ -148,8 +147,9 @@ pub fn is_node(id: &SpiffeId, config: &HelperConfig) -> bool {
 
 fn read_token(place: &config::JoinToken) -> Result<JoinToken, StartError> {
     let text = match place {
-        config::JoinToken::File(path) => config::read_secret(path)
-            .map_err(|fault| StartError::TokenFile { path: path.clone(), fault })?,
+        config::JoinToken::File(path) => {
+            config::read_secret(path).map_err(|fault| StartError::TokenFile { path: path.clone(), fault })?
+        }
         config::JoinToken::Stdin => read_stdin().map_err(|error| StartError::TokenMalformed(error.to_string()))?,
     };
     JoinToken::parse(&text).map_err(|error| StartError::TokenMalformed(error.to_string()))
@@ -184,7 +184,8 @@ fn refused(config: &HelperConfig, status: &Status) -> StartError {
 fn expired() -> StartError {
     StartError::Refused {
         message: "the node's SVID has expired or verifies no more".to_owned(),
-        action: "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`.".to_owned(),
+        action: "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`."
+            .to_owned(),
     }
 }
 
@@ -213,3 +214,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 const CLOCKS_APART: Duration = Duration::from_secs(30);
 /// Longer than any token.
 const MAX_TOKEN: usize = 1024;
+
+#[cfg(test)]
+mod tests;

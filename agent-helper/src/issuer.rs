@@ -193,9 +193,11 @@ async fn ask<T>(question: impl Future<Output = Result<tonic::Response<T>, Status
 fn fault(status: &Status) -> AskFault {
     tracing::warn!(code = ?status.code(), message = status.message(), "the issuer answered with an error");
     match status.code() {
-        Code::PermissionDenied | Code::InvalidArgument | Code::NotFound | Code::Unauthenticated | Code::FailedPrecondition => {
-            AskFault::Refused
-        }
+        Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::Unauthenticated
+        | Code::FailedPrecondition => AskFault::Refused,
         _ => AskFault::Unreachable,
     }
 }

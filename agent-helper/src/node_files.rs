@@ -124,7 +124,10 @@ impl NodeFiles {
         if !self.svid_path(Turn::Next).exists() {
             return Ok(());
         }
-        let moves = [(self.key_path(Turn::Next), self.key_path(Turn::Current)), (self.svid_path(Turn::Next), self.svid_path(Turn::Current))];
+        let moves = [
+            (self.key_path(Turn::Next), self.key_path(Turn::Current)),
+            (self.svid_path(Turn::Next), self.svid_path(Turn::Current)),
+        ];
         for (from, to) in moves {
             match fs::rename(&from, &to) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(&from, error)),
@@ -147,7 +150,9 @@ impl NodeFiles {
     }
 
     fn sync_directory(&self) -> Result<(), FileFault> {
-        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(|error| fault(&self.directory, error))
+        File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| fault(&self.directory, error))
     }
 
     fn key_path(&self, turn: Turn) -> PathBuf {

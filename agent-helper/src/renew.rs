@@ -117,7 +117,8 @@ impl Renewal {
         let chain: Vec<_> = answer.chain.into_iter().map(CertificateDer::from).collect();
         let id = self.node.svid.id();
         let bundles = self.bundles.borrow().clone();
-        let bundle = bundles.of(&id.trust_domain()).ok_or_else(|| Failed::Inadmissible("there is no bundle".to_owned()))?;
+        let bundle =
+            bundles.of(&id.trust_domain()).ok_or_else(|| Failed::Inadmissible("there is no bundle".to_owned()))?;
         let svid = validate::check(id, &chain, &key, bundle, self.clock.now());
         let svid = svid.map_err(|error| Failed::Inadmissible(error.to_string()))?;
         let shown = shown(&svid, &key)?;

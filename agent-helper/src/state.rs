@@ -60,7 +60,11 @@ impl NodeState {
         let bundle = Bundle {
             trust_domain,
             x509: state.x509_authorities.into_iter().map(|der| X509Authority(CertificateDer::from(der))).collect(),
-            jwt: state.jwt_authorities.into_iter().map(|a| JwtAuthority { kid: a.kid, public_key: a.public_key }).collect(),
+            jwt: state
+                .jwt_authorities
+                .into_iter()
+                .map(|a| JwtAuthority { kid: a.kid, public_key: a.public_key })
+                .collect(),
         };
         let mut agents = BTreeMap::new();
         for agent in state.agents {

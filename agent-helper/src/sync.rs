@@ -139,7 +139,12 @@ impl Follower {
         self.enforcer.cut(&state).await;
         self.stale.freshness().set_bound(state.staleness_bound);
         self.stale.confirm(&state.epoch, state.database_time, boot);
-        tracing::info!(version = state.version, agents = state.agents.len(), locks = state.locks.len(), "state applied");
+        tracing::info!(
+            version = state.version,
+            agents = state.agents.len(),
+            locks = state.locks.len(),
+            "state applied"
+        );
         Ok(applied)
     }
 

@@ -80,7 +80,12 @@ impl JwtSvids {
     }
 
     /// A token for exactly these audiences.
-    pub async fn fetch(&self, whose: &IdentityKey, audience: &[String], bundle: &Bundle) -> Result<Arc<Token>, NoToken> {
+    pub async fn fetch(
+        &self,
+        whose: &IdentityKey,
+        audience: &[String],
+        bundle: &Bundle,
+    ) -> Result<Arc<Token>, NoToken> {
         let key = (whose.clone(), audience.to_vec());
         let now = self.clock.now();
         if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key)

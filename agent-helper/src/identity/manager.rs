@@ -225,7 +225,9 @@ impl Desk {
         };
         let Some(bundle) = self.bundle.clone() else { return };
         for (asked, answer) in keys.into_iter().zip(answers) {
-            let Some(slot) = self.slots.get_mut(&asked.whose).filter(|slot| slot.number == asked.slot) else { continue };
+            let Some(slot) = self.slots.get_mut(&asked.whose).filter(|slot| slot.number == asked.slot) else {
+                continue;
+            };
             match answer {
                 Answer::Issued(chain) => {
                     let id = bundle.trust_domain.agent(&asked.whose.agent);

@@ -11,7 +11,8 @@ use avouch_wire::unix;
 use avouch_words::SystemClock;
 use tonic::transport::{Channel, Server};
 
-const BINDING: &[u8] = br#"{"to":"https://api.example.test:443","methods":["GET"],"paths":["/repos/**"],"slot":"bearer"}"#;
+const BINDING: &[u8] =
+    br#"{"to":"https://api.example.test:443","methods":["GET"],"paths":["/repos/**"],"slot":"bearer"}"#;
 
 struct Rig {
     client: HelperClient<Channel>,

@@ -157,7 +157,8 @@ impl Door {
         };
         match opened {
             Ok(open) => {
-                let said = intake::answer(&mut stream, &SessionAnswer { kind: Some(Kind::Opened(open.opened())) }).await;
+                let said =
+                    intake::answer(&mut stream, &SessionAnswer { kind: Some(Kind::Opened(open.opened())) }).await;
                 if said.is_ok() {
                     self.attend_until_end(&open, &mut stream, &peer, &shutdown).await;
                 }

@@ -69,7 +69,8 @@ impl Sessions {
     /// The session that a process is inside of: it descends from that session's root now, or was seen below it. An
     /// ancestry that cannot be followed is an error, and the caller refuses.
     pub fn member(&self, peer: &Peer) -> Result<Option<Member>, Unreadable> {
-        let open: Vec<Arc<Session>> = self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let open: Vec<Arc<Session>> =
+            self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         if open.is_empty() {
             return Ok(None);
         }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::attest::Attestor;
-use crate::identity::instance::Instances;
 use crate::identity::IdentityKey;
+use crate::identity::instance::Instances;
 use crate::limit::UidLimit;
 use crate::state::NodeState;
 use crate::testing::{Notes, name};
@@ -29,7 +29,13 @@ use tokio_util::sync::CancellationToken;
 struct Listening(Mutex<Vec<(Caller, CancellationToken)>>);
 
 impl Serve for Listening {
-    fn serve(&self, listener: TcpListener, caller: Caller, _: u32, ended: CancellationToken) -> std::io::Result<Served> {
+    fn serve(
+        &self,
+        listener: TcpListener,
+        caller: Caller,
+        _: u32,
+        ended: CancellationToken,
+    ) -> std::io::Result<Served> {
         self.0.lock().unwrap().push((caller, ended.clone()));
         tokio::spawn(async move {
             ended.cancelled().await;

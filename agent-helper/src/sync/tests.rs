@@ -41,8 +41,7 @@ fn rig() -> Rig {
     let clock = HandClock::new();
     let states = watch::Sender::new(None);
     let (notes, journal) = Notes::new();
-    let stale =
-        StaleWatch::new(Arc::new(Freshness::default()), states.subscribe(), journal.clone(), clock.clone());
+    let stale = StaleWatch::new(Arc::new(Freshness::default()), states.subscribe(), journal.clone(), clock.clone());
     let told = Arc::new(Told { states: states.subscribe(), steps: Mutex::default() });
     let identity = watch::Sender::new(None);
     let bundles = watch::Sender::new(Arc::default());

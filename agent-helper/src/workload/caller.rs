@@ -65,7 +65,7 @@ impl Desk {
             NotAttested::Refused => Refusal::NotEntitled,
         })?;
         let state = self.state()?;
-                let session = attested.member.as_ref().map(|member| member.session);
+        let session = attested.member.as_ref().map(|member| member.session);
         let holder = session.map_or(Holder::Uid(caller.uid()), Holder::Session);
         let mut identities = Vec::new();
         for (name, agent) in &state.agents {

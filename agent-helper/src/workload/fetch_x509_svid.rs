@@ -76,9 +76,8 @@ impl View {
     }
 
     async fn follow(&mut self, identities: &[IdentityKey]) -> Result<(), Refusal> {
-        self.followed.retain(|whose, held| {
-            identities.contains(whose) && !matches!(*held.borrow(), Identity::Withdrawn)
-        });
+        self.followed
+            .retain(|whose, held| identities.contains(whose) && !matches!(*held.borrow(), Identity::Withdrawn));
         for whose in identities {
             if !self.followed.contains_key(whose) {
                 let held = self.desk.identities.follow(whose).await.map_err(|_| Refusal::NotReady)?;

@@ -16,8 +16,8 @@ pub use gate::{CALLS_AT_ONCE, CALLS_PER_SECOND, Gate};
 pub use refusal::Refusal;
 
 use crate::peer::Caller;
-use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
 use avouch_wire::workload as api;
+use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};

@@ -18,8 +18,8 @@ use rustls_pki_types::CertificateDer;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Server};
 use tonic::Code;
+use tonic::transport::{Channel, Server};
 use tower::ServiceExt;
 
 struct Rig {
@@ -166,7 +166,8 @@ async fn an_x509_svid_is_whole_and_verifies_with_its_own_bundle() {
     let [svid] = &message.svids[..] else { panic!("one identity") };
     assert_eq!(svid.spiffe_id, "spiffe://example.test/agent/researcher");
     let chain = [CertificateDer::from(svid.x509_svid.clone())];
-    let verified = X509Svid::verify(&chain, &Bundles::from((*rig.authority.bundle()).clone()), SystemClock.now()).unwrap();
+    let verified =
+        X509Svid::verify(&chain, &Bundles::from((*rig.authority.bundle()).clone()), SystemClock.now()).unwrap();
     let key = crate::identity::key::NodeMadeKey::from_pkcs8(&avouch_words::Secret::new(svid.x509_svid_key.clone()));
     assert_eq!(verified.public_key(), key.unwrap().public_key_info());
     assert_eq!(svid.bundle, rig.authority.bundle().x509[0].0.to_vec());
