@@ -95,7 +95,7 @@ impl Installation {
         self.until("the helper", |made| {
             let said = made.avouch(&["status", "-o", "json"]);
             said.is_ok_and(|said| {
-                said.stdout.contains("\"injecting\":true") || said.stdout.contains("\"injecting\": true")
+                said.stdout.contains("\"injecting\": true") || said.stdout.contains("\"injecting\":true")
             })
         })
     }

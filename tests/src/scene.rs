@@ -93,7 +93,7 @@ impl Scene {
     pub fn curl(&self, agent: &str, arguments: &[&str]) -> io::Result<String> {
         let command = [&["curl", "-sS", "-i", "--max-time", "20", "-w", "\n%{http_code}"], arguments].concat();
         let output = self.under_run(agent, &command).output()?;
-        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+        Ok(format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout)))
     }
 
     /// How many requests carried a credential to the tool.
