@@ -1,5 +1,6 @@
 //! A stream that carries its peer, and hears only that peer.
 
+use super::authority::Authority;
 use super::listen::Slot;
 use super::peer::Peer;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
@@ -21,13 +22,21 @@ pub struct Attested {
     peer: Peer,
     control: Vec<u8>,
     first_byte: Option<Pin<Box<Sleep>>>,
+    authority: Authority,
     _slot: Slot,
 }
 
 impl Attested {
     pub(super) fn new(io: UnixStream, peer: Peer, slot: Slot, first_byte: Duration) -> Self {
         let first_byte = Some(Box::pin(tokio::time::sleep(first_byte)));
-        Self { io, peer, control: nix::cmsg_space!(UnixCredentials), first_byte, _slot: slot }
+        Self {
+            io,
+            peer,
+            control: nix::cmsg_space!(UnixCredentials),
+            first_byte,
+            authority: Authority::new(),
+            _slot: slot,
+        }
     }
 
     /// Who is connected.
@@ -58,6 +67,7 @@ impl AsyncRead for Attested {
             let (io, control, pid) = (&this.io, &mut this.control, this.peer.pid());
             match io.try_io(Interest::READABLE, || receive(io, space, control, pid)) {
                 Ok(count) => {
+                    this.authority.pass(&mut buf.initialize_unfilled()[..count]);
                     buf.advance(count);
                     this.first_byte = None;
                     return Poll::Ready(Ok(()));

@@ -2,6 +2,7 @@
 //! process; and the process is watched until it ends.
 
 mod attested;
+mod authority;
 mod dial;
 mod listen;
 mod peer;
