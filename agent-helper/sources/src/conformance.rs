@@ -1,21 +1,19 @@
 //! What every source must hold, as one suite: adding a source is one file, and one call of [`hold`] in its tests.
 
-use avouch_policy::Fill;
-
 use crate::sealed::{VALUE_MAX, VALUE_MIN};
-use crate::{Source, SourceFault};
+use crate::{Source, SourceFault, Wanted};
 
-/// The permits that a source is tried with, and what it was prepared with for them.
+/// What a source is tried with, and what it was prepared with for them.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     /// A credential that has a value.
-    pub held: &'a Fill,
+    pub held: &'a Wanted,
     /// That value.
     pub value: &'a [u8],
     /// A credential that has none.
-    pub missing: &'a Fill,
+    pub missing: &'a Wanted,
     /// The first credential under a binding for which its value was not put; none for sources that do not keep it.
-    pub other_binding: Option<&'a Fill>,
+    pub other_binding: Option<&'a Wanted>,
 }
 
 /// Tries a source; what it does wrong is told as a sentence, without the value.
@@ -41,8 +39,8 @@ pub async fn hold(source: &dyn Source, prepared: Prepared<'_>) -> Result<(), Str
     }
 }
 
-async fn expect(source: &dyn Source, fill: &Fill, wanted: SourceFault, what: &str) -> Result<(), String> {
-    match source.read(fill).await {
+async fn expect(source: &dyn Source, asked: &Wanted, wanted: SourceFault, what: &str) -> Result<(), String> {
+    match source.read(asked).await {
         Err(fault) if fault == wanted => Ok(()),
         Err(fault) => Err(format!("{what} gives the fault '{fault}' instead of '{wanted}'")),
         Ok(_) => Err(format!("{what} is given out")),

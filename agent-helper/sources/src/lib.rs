@@ -1,5 +1,5 @@
-//! Where secrets live: one file per source, behind one trait. A source is asked with a [`Fill`], which only a
-//! decision can make, and gives a value for that credential under that binding or one of a closed set of faults. It
+//! Where secrets live: one file per source, behind one trait. A source is asked for a [`Wanted`], which the broker
+//! makes from a permit, and gives a value for that credential under that binding or one of a closed set of faults. It
 //! never says in a fault what it read.
 
 pub mod conformance;
@@ -8,8 +8,7 @@ pub mod sealed;
 use std::future::Future;
 use std::pin::Pin;
 
-use avouch_policy::Fill;
-use avouch_words::{Name, Secret};
+use avouch_words::{Digest, Name, Secret};
 
 pub use sealed::SealedStore;
 
@@ -20,8 +19,17 @@ pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Lease, SourceFault>> +
 pub trait Source: Send + Sync {
     /// The source's name, as credentials refer to it.
     fn name(&self) -> &Name;
-    /// The value of the permitted credential, at least [`sealed::VALUE_MIN`] bytes of printable ASCII.
-    fn read<'a>(&'a self, fill: &'a Fill) -> Reading<'a>;
+    /// The value of the credential, at least [`sealed::VALUE_MIN`] bytes of printable ASCII.
+    fn read<'a>(&'a self, wanted: &'a Wanted) -> Reading<'a>;
+}
+
+/// Which value is asked for: a credential, and the digest of the binding that the decision judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The credential.
+    pub credential: Name,
+    /// The digest of its binding.
+    pub binding: Digest,
 }
 
 /// One issue of a credential.

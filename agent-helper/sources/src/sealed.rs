@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use avouch_policy::Fill;
 use avouch_words::{Digest, Name, Secret};
 use ring::aead::{Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -16,7 +15,7 @@ use zeroize::Zeroizing;
 
 pub use key::KeyFault;
 
-use crate::{Lease, Reading, Source, SourceFault};
+use crate::{Lease, Reading, Source, SourceFault, Wanted};
 
 /// The shortest value: a shorter one could not be scrubbed from a reply without taking innocent text with it.
 pub const VALUE_MIN: usize = 8;
@@ -122,8 +121,7 @@ impl SealedStore {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SourceFault::Garbage)?;
         let mut opened = Zeroizing::new(sealed.to_vec());
         let aad = aad(credential, binding);
-        let plain =
-            self.key.open_in_place(nonce, Aad::from(&aad), &mut opened).map_err(|_| SourceFault::Garbage)?;
+        let plain = self.key.open_in_place(nonce, Aad::from(&aad), &mut opened).map_err(|_| SourceFault::Garbage)?;
         let value = Secret::new(plain.to_vec());
         check(&value).map_err(|_| SourceFault::Garbage)?;
         Ok(value)
@@ -172,10 +170,10 @@ impl Source for SealedStore {
         &self.name
     }
 
-    fn read<'a>(&'a self, fill: &'a Fill) -> Reading<'a> {
+    fn read<'a>(&'a self, wanted: &'a Wanted) -> Reading<'a> {
         // A few hundred bytes of a local file: less work than handing it to another thread.
         Box::pin(async move {
-            let value = self.open_value(fill.credential(), &fill.binding())?;
+            let value = self.open_value(&wanted.credential, &wanted.binding)?;
             Ok(Lease { value })
         })
     }

@@ -61,8 +61,8 @@ async fn resolve(
     let found = found.ok().and_then(Result::ok).filter(|found| !found.is_empty());
     let found = found.ok_or(RefusalCode::UpstreamUnreachable)?;
     // One bad address refuses the whole answer: whoever gave it is not to choose which one is dialled.
-    let all_pass = found.len() <= ADDRESSES_MAX
-        && found.iter().all(|ip| address::judge(*ip, None, plain_loopback).is_ok());
+    let all_pass =
+        found.len() <= ADDRESSES_MAX && found.iter().all(|ip| address::judge(*ip, None, plain_loopback).is_ok());
     match all_pass {
         true => Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()),
         false => Err(RefusalCode::AddressRefused),
@@ -89,7 +89,16 @@ mod tests {
     #[tokio::test]
     async fn one_bad_address_refuses_the_whole_answer() {
         assert_eq!(ask(&["93.184.215.14"], false).await.unwrap(), ["93.184.215.14:443".parse().unwrap()]);
-        for bad in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"] {
+        for bad in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+        ] {
             assert_eq!(ask(&["93.184.215.14", bad], false).await, Err(RefusalCode::AddressRefused), "{bad}");
         }
         assert_eq!(ask(&["127.0.0.1"], true).await.unwrap().len(), 1);

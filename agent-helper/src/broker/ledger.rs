@@ -173,9 +173,7 @@ pub(super) fn passage(passage: &Passage) -> HelperEvent {
 /// A refusal; `of` is the request, where it had a canonical form.
 pub(super) fn denied(asker: &avouch_policy::Caller, cause: &Cause<'_>, of: Option<&CanonicalRequest>) -> HelperEvent {
     let (decision, refusal, reason, version) = match cause {
-        Cause::Denial(denial) => {
-            (denial.decision(), denial.refusal(), denial.reason().rule(), denial.policy_version())
-        }
+        Cause::Denial(denial) => (denial.decision(), denial.refusal(), denial.reason().rule(), denial.policy_version()),
         Cause::Other { decision, code, version } => (*decision, *code, code.as_str(), *version),
     };
     let why = match cause {

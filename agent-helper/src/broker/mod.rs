@@ -14,9 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avouch_policy::{
-    Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide,
-};
+use avouch_policy::{Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide};
 use avouch_sources::Source;
 use avouch_words::{Clock, Name, Ulid};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -30,8 +28,8 @@ pub(crate) use ledger::{End, Progress};
 pub use ledger::{Ledger, NotRecorded, Recording};
 use open_calls::{Entry, OpenCalls, Subject};
 pub(crate) use passages::Tunnel;
-use values::Vault;
 pub(crate) use values::Values;
+use values::Vault;
 
 /// How often values are looked for that were kept for long enough.
 const SWEEP: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use avouch_policy::{Fill, Permit, PolicyState, Slot};
-use avouch_sources::{Source, SourceFault};
+use avouch_sources::{Source, SourceFault, Wanted};
 use avouch_words::{Clock, Digest, Millis, Name, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -70,7 +70,9 @@ impl Vault {
         let mut needles = Vec::new();
         for fill in permit.fills() {
             let source = self.sources.get(fill.source()).ok_or(SourceFault::Unavailable)?;
-            let lease = timeout(SOURCE_DEADLINE, source.read(fill)).await.map_err(|_| SourceFault::Unavailable)??;
+            let wanted = Wanted { credential: fill.credential().clone(), binding: fill.binding() };
+            let lease =
+                timeout(SOURCE_DEADLINE, source.read(&wanted)).await.map_err(|_| SourceFault::Unavailable)??;
             filled.push(render(fill, &lease.value, &mut needles)?);
         }
         let needles = Needles::new(needles.iter().map(Secret::expose)).map_err(|_| SourceFault::Garbage)?;
@@ -139,7 +141,8 @@ mod tests {
     use super::*;
     use avouch_policy::request::Body;
     use avouch_policy::{
-        Agent, AgentState, Binding, Caller, CanonicalRequest, Credential, Grant, Lock, LockTarget, StateParts, Verdict, decide,
+        Agent, AgentState, Binding, Caller, CanonicalRequest, Credential, Grant, Lock, LockTarget, StateParts, Verdict,
+        decide,
     };
     use avouch_sources::{Lease, Reading};
     use avouch_words::Ulid;
@@ -165,7 +168,7 @@ mod tests {
             &self.0
         }
 
-        fn read<'a>(&'a self, _: &'a Fill) -> Reading<'a> {
+        fn read<'a>(&'a self, _: &'a Wanted) -> Reading<'a> {
             self.1.fetch_add(1, Ordering::SeqCst);
             Box::pin(async { Ok(Lease { value: Secret::new(self.2.to_vec()) }) })
         }
@@ -177,8 +180,7 @@ mod tests {
 
     fn state(locks: Vec<Lock>) -> PolicyState {
         let binding = br#"{"to":"https://a.test","methods":["GET"],"paths":["/**"],"slot":"bearer"}"#;
-        let credential =
-            Credential { name: name("c"), source: name("s"), binding: Binding::parse(binding).unwrap() };
+        let credential = Credential { name: name("c"), source: name("s"), binding: Binding::parse(binding).unwrap() };
         let id = Ulid::new(Millis(1), [1; 10]);
         PolicyState::new(StateParts {
             agents: ["x", "y"].map(|agent| Agent { name: name(agent), state: AgentState::Active }).into(),
@@ -241,7 +243,9 @@ mod tests {
     /// Case T08.
     #[tokio::test]
     async fn a_value_that_could_leave_its_field_or_not_be_scrubbed_is_refused() {
-        for bad in [&b"long\r\nenough"[..], b"long\0enough", b"long-enough\n", b"short", b"", "l\u{f6}ng-enough".as_bytes()] {
+        for bad in
+            [&b"long\r\nenough"[..], b"long\0enough", b"long-enough\n", b"short", b"", "l\u{f6}ng-enough".as_bytes()]
+        {
             let refused = vault(bad).0.values(&permit("x")).await.err();
             assert_eq!(refused, Some(SourceFault::Garbage), "{bad:?}");
         }

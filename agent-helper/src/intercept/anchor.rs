@@ -127,13 +127,14 @@ fn name(common: &str) -> DistinguishedName {
 mod tests {
     use super::*;
     use avouch_words::SystemClock;
-    use rustls::pki_types::ServerName;
     use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::ServerName;
 
     #[test]
     fn a_leaf_is_good_for_its_host_and_no_other_under_this_anchor_and_no_other() {
         let session = Ulid::new(SystemClock.now(), [7; 10]);
-        let (anchor, other) = (Anchor::new(session, &SystemClock).unwrap(), Anchor::new(session, &SystemClock).unwrap());
+        let (anchor, other) =
+            (Anchor::new(session, &SystemClock).unwrap(), Anchor::new(session, &SystemClock).unwrap());
         let host = Host::parse("api.example.test").unwrap();
         let leaf = anchor.leaf(&host).unwrap();
         let verify = |anchor: &Anchor, name: &str| {

@@ -128,7 +128,11 @@ impl Exchange<'_> {
 }
 
 /// The final response's head; interim ones are swallowed, and no protocol is switched to.
-pub(super) async fn read_answer(response: &mut ResponseHead, input: &mut Input, gone: impl Fn() -> Fault) -> Result<(), Fault> {
+pub(super) async fn read_answer(
+    response: &mut ResponseHead,
+    input: &mut Input,
+    gone: impl Fn() -> Fault,
+) -> Result<(), Fault> {
     for _ in 0..=INTERIM_MAX {
         match response.read(input, ANSWER_WAIT).await {
             Ok(()) => {}

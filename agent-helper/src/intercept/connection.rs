@@ -117,7 +117,8 @@ async fn one(proxy: &Proxy, serving: &Serving, client: &mut Client, head: &Reque
             Ok(End::ConnectionGone) if may_repeat => may_reuse = false,
             Ok(End::Done | End::Broken | End::Cut | End::ConnectionGone | End::Refused(_)) => return Next::Close,
             Err(refusal) => {
-                let close = refuse::closes(refusal.code) || head.closes() || !body.is_done() || client.input.has_leftover();
+                let close =
+                    refuse::closes(refusal.code) || head.closes() || !body.is_done() || client.input.has_leftover();
                 answer(client, refusal, head_only, close).await;
                 return if close { Next::Close } else { Next::Keep };
             }
@@ -162,7 +163,8 @@ fn understand(
     let host = head.host().map_err(malformed)?;
     let (origin, target) = match place {
         Place::Port => {
-            let (origin, target) = split_absolute_form(head.target().as_bytes()).map_err(|_| bad("not absolute-form"))?;
+            let (origin, target) =
+                split_absolute_form(head.target().as_bytes()).map_err(|_| bad("not absolute-form"))?;
             agree(&origin, host)?;
             (origin, target)
         }
@@ -182,8 +184,8 @@ fn understand(
         Framing::Length(length) => Declared::Length(length),
         Framing::Chunked => Declared::Streamed,
     };
-    let request = CanonicalRequest::from_origin_form(origin, head.method().as_bytes(), target, declared)
-        .map_err(|fault| {
+    let request =
+        CanonicalRequest::from_origin_form(origin, head.method().as_bytes(), target, declared).map_err(|fault| {
             tracing::debug!(%fault, "intercept.request.canonical");
             bad("no canonical form")
         })?;

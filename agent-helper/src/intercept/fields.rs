@@ -51,17 +51,8 @@ const CREDENTIALS: [&str; 9] = [
 ];
 
 /// Credentials by the end of their name. Not `-key` alone, as an `idempotency-key` is none.
-const CREDENTIAL_ENDS: [&str; 9] = [
-    "-access-key",
-    "-api-key",
-    "-apikey",
-    "-auth",
-    "-authorization",
-    "-credential",
-    "-password",
-    "-secret",
-    "-token",
-];
+const CREDENTIAL_ENDS: [&str; 9] =
+    ["-access-key", "-api-key", "-apikey", "-auth", "-authorization", "-credential", "-password", "-secret", "-token"];
 
 /// Whether a client's field goes to a server that a binding names, beside our own credential.
 pub(super) fn goes_to_bound(name: &str) -> bool {
@@ -100,7 +91,8 @@ pub(super) fn lint(head: &RequestHead) -> Result<(), &'static str> {
         return Err("Upgrade");
     }
     // Any other option names a field to be dropped on the way: the slot's own, with luck (case A16).
-    let harmless = |token: &[u8]| [&b"close"[..], b"keep-alive", b"te"].iter().any(|known| token.eq_ignore_ascii_case(known));
+    let harmless =
+        |token: &[u8]| [&b"close"[..], b"keep-alive", b"te"].iter().any(|known| token.eq_ignore_ascii_case(known));
     if !fields.tokens("connection").chain(fields.tokens("proxy-connection")).all(harmless) {
         return Err("Connection names a field");
     }
@@ -112,7 +104,8 @@ pub(super) fn is_browser(head: &RequestHead, target: &avouch_policy::Origin) -> 
     let fields = head.fields();
     let of_a_page = fields.all("sec-fetch-site").any(|site| site != b"none");
     let same = |origin: &[u8]| {
-        std::str::from_utf8(origin).ok().and_then(|text| avouch_policy::Origin::parse(text).ok()).as_ref() == Some(target)
+        std::str::from_utf8(origin).ok().and_then(|text| avouch_policy::Origin::parse(text).ok()).as_ref()
+            == Some(target)
     };
     of_a_page || !fields.all("origin").all(same)
 }
@@ -123,7 +116,10 @@ pub(super) fn hides(response: &ResponseHead) -> bool {
     let fields = response.fields();
     let coded = fields.tokens("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     let pieces = |kind: &[u8]| kind.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/byteranges");
-    coded || response.status() == 206 || fields.all("content-range").next().is_some() || fields.all("content-type").any(pieces)
+    coded
+        || response.status() == 206
+        || fields.all("content-range").next().is_some()
+        || fields.all("content-type").any(pieces)
 }
 
 #[cfg(test)]
@@ -133,14 +129,48 @@ mod tests {
     #[test]
     fn credentials_overrides_and_hop_fields_stay_behind_on_bound_hosts() {
         for name in [
-            "Authorization", "Cookie", "X-Api-Key", "x-goog-api-key", "PRIVATE-TOKEN", "X-Vault-Token", "x-amz-security-token",
-            "Proxy-Authorization", "Proxy-Connection", "Connection", "Host", "Content-Length", "Transfer-Encoding", "TE", "Upgrade",
-            "X-HTTP-Method-Override", "X-Original-URL", "X-Rewrite-Url", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "Via",
-            "Range", "If-Range", "Accept-Encoding", "X_Forwarded_For", "Expect", "X-Envoy-Original-Path",
+            "Authorization",
+            "Cookie",
+            "X-Api-Key",
+            "x-goog-api-key",
+            "PRIVATE-TOKEN",
+            "X-Vault-Token",
+            "x-amz-security-token",
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "Connection",
+            "Host",
+            "Content-Length",
+            "Transfer-Encoding",
+            "TE",
+            "Upgrade",
+            "X-HTTP-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-Url",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "Forwarded",
+            "Via",
+            "Range",
+            "If-Range",
+            "Accept-Encoding",
+            "X_Forwarded_For",
+            "Expect",
+            "X-Envoy-Original-Path",
         ] {
             assert!(!goes_to_bound(name), "{name}");
         }
-        for name in ["Accept", "Content-Type", "User-Agent", "X-GitHub-Api-Version", "Idempotency-Key", "anthropic-version", "Mcp-Method", "traceparent", "If-None-Match"] {
+        for name in [
+            "Accept",
+            "Content-Type",
+            "User-Agent",
+            "X-GitHub-Api-Version",
+            "Idempotency-Key",
+            "anthropic-version",
+            "Mcp-Method",
+            "traceparent",
+            "If-None-Match",
+        ] {
             assert!(goes_to_bound(name), "{name}");
         }
     }

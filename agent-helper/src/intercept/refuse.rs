@@ -9,10 +9,9 @@ use crate::broker::Refusal;
 fn status(code: RefusalCode) -> u16 {
     match code {
         RefusalCode::BadRequest => 400,
-        RefusalCode::Denied
-        | RefusalCode::UnboundHost
-        | RefusalCode::AddressRefused
-        | RefusalCode::BrowserRequest => 403,
+        RefusalCode::Denied | RefusalCode::UnboundHost | RefusalCode::AddressRefused | RefusalCode::BrowserRequest => {
+            403
+        }
         RefusalCode::AmbiguousCredential => 409,
         RefusalCode::TooLarge => 413,
         RefusalCode::Misdirected => 421,

@@ -82,12 +82,7 @@ async fn handshake(serving: &Serving, stream: TcpStream, origin: &Origin) -> Opt
 }
 
 /// Lets bytes pass to what nothing binds, if that is the setting. The connection comes back with a refusal.
-async fn pass(
-    proxy: &Proxy,
-    serving: &Serving,
-    mut io: Io,
-    request: CanonicalRequest,
-) -> Result<(), (Io, Refusal)> {
+async fn pass(proxy: &Proxy, serving: &Serving, mut io: Io, request: CanonicalRequest) -> Result<(), (Io, Refusal)> {
     let caller = &serving.caller;
     let tunnel = match proxy.broker.open_tunnel(caller, &serving.ended, request).await {
         Ok(tunnel) => tunnel,

@@ -1,10 +1,5 @@
 use super::*;
 use crate::conformance::{Prepared, hold};
-use avouch_policy::request::Body;
-use avouch_policy::{
-    Agent, AgentState, Binding, Caller, CanonicalRequest, Credential, Grant, PolicyState, StateParts, Verdict, decide,
-};
-use avouch_words::{Millis, Ulid};
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
@@ -14,27 +9,14 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-fn binding(path: &str) -> Binding {
-    let json = format!(r#"{{"to":"https://api.example.test","methods":["GET"],"paths":["{path}"],"slot":"bearer"}}"#);
-    Binding::parse(json.as_bytes()).unwrap()
+/// The digest of the binding to a path.
+fn binding(path: &str) -> Digest {
+    Digest::of(&[path.as_bytes()])
 }
 
-/// A permit made as permits are made: by a decision.
-fn permit(credential: &str, path: &str) -> avouch_policy::Permit {
-    let id = |byte| Ulid::new(Millis(1), [byte; 10]);
-    let state = PolicyState::new(StateParts {
-        agents: vec![Agent { name: name("a"), state: AgentState::Active }],
-        credentials: vec![Credential { name: name(credential), source: name("sealed"), binding: binding(path) }],
-        grants: vec![Grant { id: id(1), agent: name("a"), credential: name(credential) }],
-        ..StateParts::default()
-    });
-    let caller = Caller { agent: name("a"), instance: id(2), session: id(3) };
-    let target = format!("https://api.example.test{path}");
-    let request = CanonicalRequest::from_absolute_form(b"GET", target.as_bytes(), Body::None).unwrap();
-    match decide(&state, &caller, request, Millis(1), id(4)) {
-        Verdict::Allow(permit) => permit,
-        other => panic!("{other:?}"),
-    }
+/// What is asked for under the binding to a path.
+fn wanted(credential: &str, path: &str) -> Wanted {
+    Wanted { credential: name(credential), binding: binding(path) }
 }
 
 struct Place {
@@ -59,28 +41,26 @@ impl Place {
 async fn the_sealed_store_holds_what_sources_must_hold() {
     let place = Place::new();
     let store = place.open().unwrap();
-    store.put(&name("github"), &binding("/x").digest(), &Secret::new(VALUE.to_vec())).unwrap();
-    let (held, missing, other) = (permit("github", "/x"), permit("other", "/x"), permit("github", "/y"));
-    let prepared = Prepared {
-        held: &held.fills()[0],
-        value: VALUE,
-        missing: &missing.fills()[0],
-        other_binding: Some(&other.fills()[0]),
-    };
+    store.put(&name("github"), &binding("/x"), &Secret::new(VALUE.to_vec())).unwrap();
+    let (held, missing, other) = (wanted("github", "/x"), wanted("other", "/x"), wanted("github", "/y"));
+    let prepared = Prepared { held: &held, value: VALUE, missing: &missing, other_binding: Some(&other) };
     hold(&store, prepared).await.unwrap();
 }
 
 #[test]
 fn a_value_survives_and_is_nowhere_in_clear() {
     let place = Place::new();
-    let digest = binding("/x").digest();
+    let digest = binding("/x");
     place.open().unwrap().put(&name("github"), &digest, &Secret::new(VALUE.to_vec())).unwrap();
     let store = place.open().unwrap();
     assert_eq!(store.open_value(&name("github"), &digest).unwrap().expose(), VALUE);
     assert_eq!(store.list().unwrap(), [name("github")]);
     let file = std::fs::read(place.path("state/sealed/github.sealed")).unwrap();
     assert!(!file.windows(8).any(|bytes| VALUE.windows(8).any(|value| value == bytes)));
-    assert_eq!(std::fs::metadata(place.path("state/sealed/github.sealed")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(place.path("state/sealed/github.sealed")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     store.remove(&name("github")).unwrap();
     assert_eq!(store.open_value(&name("github"), &digest).unwrap_err(), SourceFault::Missing);
 }
@@ -89,14 +69,16 @@ fn a_value_survives_and_is_nowhere_in_clear() {
 fn values_that_cannot_be_scrubbed_or_injected_are_refused() {
     let place = Place::new();
     let store = place.open().unwrap();
-    let digest = binding("/x").digest();
+    let digest = binding("/x");
     let put = |value: &[u8]| store.put(&name("c"), &digest, &Secret::new(value.to_vec()));
     assert_eq!(put(b"1234567"), Err(PutFault::TooShort));
     assert_eq!(put(b""), Err(PutFault::TooShort));
     assert_eq!(put(b"12345678"), Ok(()));
     assert_eq!(put(&vec![b'x'; VALUE_MAX]), Ok(()));
     assert_eq!(put(&vec![b'x'; VALUE_MAX + 1]), Err(PutFault::TooLong));
-    for bad in [&b"12345678\n"[..], b"1234\r5678", b"1234\x005678", b"1234\x7f5678", "1234ü5678".as_bytes(), b"12345678\t"] {
+    for bad in
+        [&b"12345678\n"[..], b"1234\r5678", b"1234\x005678", b"1234\x7f5678", "1234ü5678".as_bytes(), b"12345678\t"]
+    {
         assert_eq!(put(bad), Err(PutFault::NotPrintable), "{bad:?}");
     }
 }
@@ -105,7 +87,7 @@ fn values_that_cannot_be_scrubbed_or_injected_are_refused() {
 fn every_changed_byte_of_a_file_is_noticed() {
     let place = Place::new();
     let store = place.open().unwrap();
-    let digest = binding("/x").digest();
+    let digest = binding("/x");
     store.put(&name("c"), &digest, &Secret::new(VALUE.to_vec())).unwrap();
     let path = place.path("state/sealed/c.sealed");
     let good = std::fs::read(&path).unwrap();
@@ -128,7 +110,7 @@ fn every_changed_byte_of_a_file_is_noticed() {
 fn a_file_moved_to_another_name_or_rewritten_for_another_binding_opens_nothing() {
     let place = Place::new();
     let store = place.open().unwrap();
-    let (here, there) = (binding("/x").digest(), binding("/y").digest());
+    let (here, there) = (binding("/x"), binding("/y"));
     store.put(&name("a"), &here, &Secret::new(VALUE.to_vec())).unwrap();
     std::fs::copy(place.path("state/sealed/a.sealed"), place.path("state/sealed/b.sealed")).unwrap();
     assert_eq!(store.open_value(&name("b"), &here).unwrap_err(), SourceFault::Garbage);
@@ -141,7 +123,8 @@ fn a_file_moved_to_another_name_or_rewritten_for_another_binding_opens_nothing()
 #[test]
 fn the_key_lies_outside_alone_and_whole() {
     let place = Place::new();
-    let inside = |key: &str| SealedStore::open(name("s"), &place.path("state/sealed"), &place.path(key), &place.path("state"));
+    let inside =
+        |key: &str| SealedStore::open(name("s"), &place.path("state/sealed"), &place.path(key), &place.path("state"));
     std::fs::create_dir_all(place.path("state/sealed")).unwrap();
     for key in ["state/key", "state/sealed/key"] {
         assert!(matches!(inside(key), Err(OpenFault::Key(KeyFault::Inside(_)))), "{key}");
@@ -160,7 +143,7 @@ fn the_key_lies_outside_alone_and_whole() {
 #[test]
 fn a_lost_key_is_not_replaced_while_values_are_sealed_with_it() {
     let place = Place::new();
-    let digest = binding("/x").digest();
+    let digest = binding("/x");
     place.open().unwrap().put(&name("c"), &digest, &Secret::new(VALUE.to_vec())).unwrap();
     std::fs::remove_file(place.path("key")).unwrap();
     assert!(matches!(place.open(), Err(OpenFault::Key(KeyFault::Lost(_)))));
@@ -181,8 +164,8 @@ fn what_a_crash_leaves_is_no_value() {
 fn neither_store_nor_faults_print_a_value() {
     let place = Place::new();
     let store = place.open().unwrap();
-    store.put(&name("c"), &binding("/x").digest(), &Secret::new(VALUE.to_vec())).unwrap();
-    let lease = Lease { value: store.open_value(&name("c"), &binding("/x").digest()).unwrap() };
+    store.put(&name("c"), &binding("/x"), &Secret::new(VALUE.to_vec())).unwrap();
+    let lease = Lease { value: store.open_value(&name("c"), &binding("/x")).unwrap() };
     let printed = format!("{store:?} {lease:?} {:?}", SourceFault::Garbage);
     assert!(!printed.contains("correct-horse"));
 }

@@ -27,7 +27,10 @@ async fn request(bytes: &[u8]) -> Result<(RequestHead, Input), HeadFault> {
 
 #[tokio::test]
 async fn an_ordinary_head_is_read() {
-    let (head, input) = request(b"GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\nX-One: 1\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    let (head, input) =
+        request(b"GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\nX-One: 1\r\nConnection: keep-alive\r\n\r\n")
+            .await
+            .unwrap();
     assert_eq!((head.method(), head.target()), ("GET", "http://a.test/x"));
     assert_eq!(head.host().unwrap(), b"a.test");
     assert_eq!(head.fields().all("x-one").collect::<Vec<_>>(), [b"1"]);
@@ -38,7 +41,10 @@ async fn an_ordinary_head_is_read() {
 #[tokio::test]
 async fn what_two_readers_could_read_differently_is_refused() {
     for (what, bytes) in [
-        ("content-length with transfer-encoding", &b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"[..]),
+        (
+            "content-length with transfer-encoding",
+            &b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"[..],
+        ),
         ("two content-lengths", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
         ("list of content-lengths", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n"),
         ("signed content-length", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n"),
@@ -46,7 +52,10 @@ async fn what_two_readers_could_read_differently_is_refused() {
         ("huge content-length", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551617\r\n\r\n"),
         ("two codings", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
         ("chunked twice", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n"),
-        ("two coding fields", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (
+            "two coding fields",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
         ("xchunked", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"),
         ("vertical tab in the coding", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n"),
         ("identity", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n"),
@@ -127,9 +136,16 @@ async fn body(bytes: &[u8], framing: Framing, of_request: bool) -> Result<Vec<u8
 #[tokio::test]
 async fn bodies_are_read_byte_by_byte() {
     assert_eq!(body(b"hello", Framing::Length(5), true).await.unwrap(), b"hello");
-    assert_eq!(body(b"5\r\nhello\r\nA\r\n0123456789\r\n0\r\n\r\n", Framing::Chunked, true).await.unwrap(), b"hello0123456789");
+    assert_eq!(
+        body(b"5\r\nhello\r\nA\r\n0123456789\r\n0\r\n\r\n", Framing::Chunked, true).await.unwrap(),
+        b"hello0123456789"
+    );
     assert_eq!(body(b"hello", Framing::UntilClose, false).await.unwrap(), b"hello");
-    assert_eq!(body(b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n", Framing::Chunked, false).await.unwrap(), b"x", "trailers are dropped");
+    assert_eq!(
+        body(b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n", Framing::Chunked, false).await.unwrap(),
+        b"x",
+        "trailers are dropped"
+    );
 }
 
 #[tokio::test]
@@ -200,7 +216,13 @@ async fn an_idle_connection_with_news_is_told() {
     far.read_exact(&mut [0]).await.unwrap();
     assert!(!input.has_news());
     far.write_all(b"HTTP/1.1 200").await.unwrap();
-    tokio::time::timeout(SOON, async { while !input.has_news() { tokio::task::yield_now().await } }).await.unwrap();
+    tokio::time::timeout(SOON, async {
+        while !input.has_news() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[test]
@@ -208,7 +230,9 @@ fn a_field_cannot_end_its_line() {
     let mut out = Vec::new();
     assert!(write::field(&mut out, "x-a", b"plain\tvalue \xff"));
     assert_eq!(out, b"x-a: plain\tvalue \xff\r\n");
-    for (name, value) in [("x", &b"a\r\nb"[..]), ("x", b"a\nb"), ("x", b"a\0b"), ("x", b"\x7f"), ("x y", b""), ("x:", b""), ("", b"")] {
+    for (name, value) in
+        [("x", &b"a\r\nb"[..]), ("x", b"a\nb"), ("x", b"a\0b"), ("x", b"\x7f"), ("x y", b""), ("x:", b""), ("", b"")]
+    {
         assert!(!write::field(&mut out, name, value));
     }
     assert_eq!(out.len(), 20);

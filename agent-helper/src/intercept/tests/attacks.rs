@@ -19,7 +19,10 @@ async fn a10_redirects_are_never_followed() {
         let response = conn.call(get(&tool, &format!("/ok/{code}"))).await;
         assert_eq!(response.status, code);
         let shown = response.head.to_ascii_lowercase();
-        assert!(shown.contains(&format!("\r\nlocation: http://127.0.0.1:{port}/?")) && !shows_secret(&response.head), "{shown}");
+        assert!(
+            shown.contains(&format!("\r\nlocation: http://127.0.0.1:{port}/?")) && !shows_secret(&response.head),
+            "{shown}"
+        );
     }
     assert_eq!((tool.count(), second.count()), (5, 0));
 }
@@ -56,7 +59,10 @@ async fn a11_host_has_to_be_the_target() {
 
 #[tokio::test]
 async fn a12_plain_http_goes_to_loopback_only() {
-    let world = World::new(&[("tool.test", &["93.184.215.14"]), ("mixed.test", &["127.0.0.1", "93.184.215.14"])], Unbound::Tunnel);
+    let world = World::new(
+        &[("tool.test", &["93.184.215.14"]), ("mixed.test", &["127.0.0.1", "93.184.215.14"])],
+        Unbound::Tunnel,
+    );
     let agents = world.session("researcher");
     for host in ["tool.test", "mixed.test"] {
         let spec = format!(
@@ -81,9 +87,30 @@ async fn a13_a_host_has_one_spelling() {
     let agents = world.session("researcher");
     let port = tool.port();
     for host in [
-        "TOOL.test", "tool.test.", "tool.test.evil", "evil-tool.test", "x.tool.test", "tool.test@evil.test", "evil.test@tool.test",
-        "tool%2etest", "tool.test\t", "tool.test%00", "tööl.test", "xn--tool.test", "tool..test", "tool_.test", ".tool.test",
-        "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1%25lo]", "",
+        "TOOL.test",
+        "tool.test.",
+        "tool.test.evil",
+        "evil-tool.test",
+        "x.tool.test",
+        "tool.test@evil.test",
+        "evil.test@tool.test",
+        "tool%2etest",
+        "tool.test\t",
+        "tool.test%00",
+        "tööl.test",
+        "xn--tool.test",
+        "tool..test",
+        "tool_.test",
+        ".tool.test",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1%25lo]",
+        "",
     ] {
         for host in [format!("{host}:{port}"), format!("{host}:0{port}"), format!("{host}:+{port}")] {
             let response = once(&agents, format!("GET http://{host}/ok/x HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
@@ -91,7 +118,8 @@ async fn a13_a_host_has_one_spelling() {
         }
     }
     assert_eq!(tool.count(), 0);
-    let good = once(&agents, format!("GET http://tool.test:{port}/ok/x HTTP/1.1\r\nHost: tool.test:{port}\r\n\r\n")).await;
+    let good =
+        once(&agents, format!("GET http://tool.test:{port}/ok/x HTTP/1.1\r\nHost: tool.test:{port}\r\n\r\n")).await;
     assert_eq!(good.status, 200);
 }
 
@@ -102,8 +130,29 @@ async fn a14_a_path_has_one_reading_and_is_sent_as_judged() {
     world.bind_plain(&tool);
     let agents = world.session("researcher");
     for path in [
-        "/ok/../no", "/ok/./x", "/ok//x", "/ok/%2e%2e/no", "/ok/%2E%2E/no", "/ok/%252e", "/ok/x%2Fy", "/ok/x%2fy", "/ok/x;y", "/ok\\x",
-        "/ok/x#f", "/ok/%00", "/ok/%c0%af", "/ok/%zz", "/ok/ü", "/ok/x?q=%", "/ok/x?", "/ok/x?q=1&&q=2", "//ok/x", "", "?q=1", "/OK/x", "/%6Fk/x",
+        "/ok/../no",
+        "/ok/./x",
+        "/ok//x",
+        "/ok/%2e%2e/no",
+        "/ok/%2E%2E/no",
+        "/ok/%252e",
+        "/ok/x%2Fy",
+        "/ok/x%2fy",
+        "/ok/x;y",
+        "/ok\\x",
+        "/ok/x#f",
+        "/ok/%00",
+        "/ok/%c0%af",
+        "/ok/%zz",
+        "/ok/ü",
+        "/ok/x?q=%",
+        "/ok/x?",
+        "/ok/x?q=1&&q=2",
+        "//ok/x",
+        "",
+        "?q=1",
+        "/OK/x",
+        "/%6Fk/x",
     ] {
         let response = once(&agents, get(&tool, path)).await;
         assert!([400, 403].contains(&response.status), "{path}: {}", response.status);
@@ -122,12 +171,31 @@ async fn a15_and_a16_what_steers_or_authenticates_stays_behind() {
     world.bind_plain(&tool);
     let agents = world.session("researcher");
     let fields = [
-        "X-HTTP-Method-Override: DELETE", "X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-Forwarded-Host: evil", "Forwarded: for=evil",
-        "X-Forwarded-For: 1.2.3.4", "Authorization: Bearer mine", "AUTHORIZATION: Basic bWluZQ==", "Proxy-Authorization: Basic bWluZQ==",
-        "Cookie: session=mine", "X-Api-Key: mine", "Private-Token: mine", "Range: bytes=0-0", "If-Range: x", "Accept-Encoding: br",
-        "TE: trailers", "Via: 1.1 mine", "Authorization_: mine", "Keep-Alive: timeout=5",
+        "X-HTTP-Method-Override: DELETE",
+        "X-Original-URL: /admin",
+        "X-Rewrite-URL: /admin",
+        "X-Forwarded-Host: evil",
+        "Forwarded: for=evil",
+        "X-Forwarded-For: 1.2.3.4",
+        "Authorization: Bearer mine",
+        "AUTHORIZATION: Basic bWluZQ==",
+        "Proxy-Authorization: Basic bWluZQ==",
+        "Cookie: session=mine",
+        "X-Api-Key: mine",
+        "Private-Token: mine",
+        "Range: bytes=0-0",
+        "If-Range: x",
+        "Accept-Encoding: br",
+        "TE: trailers",
+        "Via: 1.1 mine",
+        "Authorization_: mine",
+        "Keep-Alive: timeout=5",
     ];
-    let request = format!("GET http://{0}/ok/x HTTP/1.1\r\nHost: {0}\r\nAccept: text/plain\r\n{1}\r\n\r\n", tool.address, fields.join("\r\n"));
+    let request = format!(
+        "GET http://{0}/ok/x HTTP/1.1\r\nHost: {0}\r\nAccept: text/plain\r\n{1}\r\n\r\n",
+        tool.address,
+        fields.join("\r\n")
+    );
     assert_eq!(once(&agents, request).await.status, 200);
     let sent = tool.last();
     let expected = format!(
@@ -139,7 +207,9 @@ async fn a15_and_a16_what_steers_or_authenticates_stays_behind() {
     let stripped = |event: &HelperEvent| matches!(event, HelperEvent::Outcome { stripped: true, .. });
     assert!(world.ledger.events.lock().unwrap().iter().any(stripped));
     let before = tool.count();
-    for named in ["authorization", "host", "content-length", "x-forwarded-for", "cookie", "accept", "close, authorization"] {
+    for named in
+        ["authorization", "host", "content-length", "x-forwarded-for", "cookie", "accept", "close, authorization"]
+    {
         let mut conn = connect(agents.address).await;
         let request = get(&tool, "/ok/x").replace("\r\n\r\n", &format!("\r\nConnection: {named}\r\n\r\n"));
         assert_eq!(conn.call(request).await.status, 400, "{named}");
@@ -155,7 +225,9 @@ async fn a18_no_other_protocol_is_switched_to() {
     world.bind_plain(&tool);
     let agents = world.session("researcher");
     for fields in [
-        "Connection: Upgrade\r\nUpgrade: websocket", "Upgrade: websocket", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA",
+        "Connection: Upgrade\r\nUpgrade: websocket",
+        "Upgrade: websocket",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA",
         "HTTP2-Settings: AA",
     ] {
         let mut conn = connect(agents.address).await;
@@ -183,9 +255,31 @@ async fn a19_private_addresses_are_dialled_for_no_unbound_target() {
     let world = World::new(names, Unbound::Tunnel);
     let agents = world.session("researcher");
     let hosts = [
-        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "169.254.170.2", "100.64.0.1", "100.100.100.200", "0.0.0.0",
-        "224.0.0.1", "255.255.255.255", "198.18.0.1", "[::1]", "[::]", "[fd00::1]", "[fe80::1]", "[ff02::1]", "[fd00:ec2::254]",
-        "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::ffff:127.0.0.1]", "loop.test", "mixed.test", "mapped.test", "nat64.test",
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.64.0.1",
+        "100.100.100.200",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "198.18.0.1",
+        "[::1]",
+        "[::]",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[ff02::1]",
+        "[fd00:ec2::254]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[::ffff:127.0.0.1]",
+        "loop.test",
+        "mixed.test",
+        "mapped.test",
+        "nat64.test",
     ];
     for host in hosts {
         let plain = once(&agents, format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
@@ -194,10 +288,15 @@ async fn a19_private_addresses_are_dialled_for_no_unbound_target() {
         assert_eq!((tunnel.status, tunnel.code().as_str()), (403, "address_refused"), "{host}");
     }
     for host in ["0177.0.0.1", "2130706433", "127.1"] {
-        assert_eq!(once(&agents, format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n")).await.status, 400, "{host}");
+        assert_eq!(
+            once(&agents, format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n")).await.status,
+            400,
+            "{host}"
+        );
     }
     let port = inside.port();
-    let listed = once(&agents, format!("CONNECT 93.184.215.14:{port} HTTP/1.1\r\nHost: 93.184.215.14:{port}\r\n\r\n")).await;
+    let listed =
+        once(&agents, format!("CONNECT 93.184.215.14:{port} HTTP/1.1\r\nHost: 93.184.215.14:{port}\r\n\r\n")).await;
     assert_eq!(listed.code(), "unbound_host", "other ports are listed or not dialled");
     assert_eq!((inside.count(), world.recorded("broker.intent")), (0, 0));
 }
@@ -208,7 +307,13 @@ async fn a25_a_web_page_gets_no_credential_and_the_port_takes_no_origin_form() {
     let world = World::new(&[], Unbound::Deny);
     world.bind_plain(&tool);
     let agents = world.session("researcher");
-    for field in ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site", "Origin: https://evil.test", "Origin: null"] {
+    for field in [
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-origin",
+        "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site",
+        "Origin: https://evil.test",
+        "Origin: null",
+    ] {
         let request = get(&tool, "/ok/x").replace("\r\n\r\n", &format!("\r\n{field}\r\n\r\n"));
         let response = once(&agents, request).await;
         assert_eq!((response.status, response.code().as_str()), (403, "browser_request"), "{field}");
@@ -266,7 +371,13 @@ async fn a_sessions_own_user_is_served_and_root_is_not_believed() {
     let request = get(&tool, "/ok/x").replace("\r\n", "\\r\\n");
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; printf '{request}' >&3; head -c 12 <&3", address.port());
     let theirs = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("bash").args(["-c", &script]).uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap()
+        std::process::Command::new("bash")
+            .args(["-c", &script])
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .current_dir("/")
+            .output()
+            .unwrap()
     });
     assert_eq!(String::from_utf8_lossy(&theirs.await.unwrap().stdout), "HTTP/1.1 200");
     let mut ours = connect(address).await;

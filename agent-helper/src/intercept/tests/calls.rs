@@ -22,7 +22,10 @@ async fn a_permitted_call_carries_the_credential_and_leaves_one_intent_and_one_o
 async fn every_slot_is_filled_as_its_binding_says() {
     let tool = Tool::plain(|_| ok("")).await;
     for (slot, line) in [
-        (r#"{"basic":{"username":"user"}}"#, "authorization: Basic dXNlcjpzM2NyM3QtY2FuYXJ5LzAxMjM0NTY3ODkrYWJjZGVm".to_owned()),
+        (
+            r#"{"basic":{"username":"user"}}"#,
+            "authorization: Basic dXNlcjpzM2NyM3QtY2FuYXJ5LzAxMjM0NTY3ODkrYWJjZGVm".to_owned(),
+        ),
         (r#"{"header":{"name":"X-Key","prefix":"Token "}}"#, format!("x-key: Token {SECRET}")),
     ] {
         let world = World::new(&[], Unbound::Deny);
@@ -173,11 +176,16 @@ async fn answers_pass_in_every_framing() {
         let bytes = |text: &str| text.as_bytes().to_vec();
         match request.split(' ').nth(1).unwrap() {
             "/ok/chunked" => Answer::Pieces(vec![
-                bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), bytes("3\r\nabc\r\n"), bytes("0\r\n\r\n"),
+                bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                bytes("3\r\nabc\r\n"),
+                bytes("0\r\n\r\n"),
             ]),
             "/ok/close" => Answer::Close(bytes("HTTP/1.1 200 OK\r\n\r\nabc")),
             "/ok/none" => Answer::Keep(bytes("HTTP/1.1 204 No Content\r\n\r\n")),
-            "/ok/interim" => Answer::Pieces(vec![bytes("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"), bytes("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")]),
+            "/ok/interim" => Answer::Pieces(vec![
+                bytes("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+                bytes("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"),
+            ]),
             "/ok/large" => ok(&"y".repeat(500_000)),
             _ => ok("abc"),
         }
@@ -197,7 +205,10 @@ async fn answers_pass_in_every_framing() {
     assert_eq!(conn.call(get(&tool, "/ok/interim")).await.status, 200, "interim responses are swallowed");
     let closed = conn.call(get(&tool, "/ok/close")).await;
     assert_eq!(closed.body, "abc");
-    assert!(closed.head.contains("connection: close") && conn.is_closed().await, "not cleanly framed closes both sides");
+    assert!(
+        closed.head.contains("connection: close") && conn.is_closed().await,
+        "not cleanly framed closes both sides"
+    );
     let old = once(&agents, get(&tool, "/ok/x").replace("HTTP/1.1", "HTTP/1.0")).await;
     assert_eq!((old.status, old.body.as_str()), (200, "abc"));
 }
@@ -254,7 +265,10 @@ async fn with_the_real_spool_each_request_the_tool_saw_has_a_durable_intent() {
         let seen = seen.clone();
         async move {
             let records = seen.unshipped(0, 1 << 20).await.unwrap();
-            records.iter().filter(|record| String::from_utf8_lossy(record).contains(r#""code":"broker.intent""#)).count()
+            records
+                .iter()
+                .filter(|record| String::from_utf8_lossy(record).contains(r#""code":"broker.intent""#))
+                .count()
         }
     };
     let tool = Tool::plain(|_| ok("")).await;

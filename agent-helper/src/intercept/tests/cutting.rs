@@ -86,9 +86,13 @@ async fn the_end_of_a_session_cuts_its_connections_and_its_listener() {
     assert!(conn.is_closed().await && idle.is_closed().await);
     ended(&tool, 1).await;
     world.open(1).await;
-    tokio::time::timeout(SOON, async { while TcpStream::connect(agents.address).await.is_ok() { tokio::task::yield_now().await } })
-        .await
-        .expect("the listener is closed");
+    tokio::time::timeout(SOON, async {
+        while TcpStream::connect(agents.address).await.is_ok() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .expect("the listener is closed");
     world.lock("researcher");
     assert!(other.is_closed().await);
 }

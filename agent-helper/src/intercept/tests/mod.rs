@@ -9,7 +9,9 @@ mod smuggling;
 mod tls;
 
 use super::{Anchor, Fence, Proxy, Session, SystemRoots};
-use crate::broker::{Broker, Egress, Fresh, Ledger, NotRecorded, Parts, PolicyHandle, Recording, Resolve, Resolving, Unbound};
+use crate::broker::{
+    Broker, Egress, Fresh, Ledger, NotRecorded, Parts, PolicyHandle, Recording, Resolve, Resolving, Unbound,
+};
 use avouch_audit::record::HelperEvent;
 use avouch_policy::{Agent, AgentState, Binding, Caller, Credential, Grant, Lock, LockTarget, PolicyState, StateParts};
 use avouch_sources::SealedStore;
@@ -72,7 +74,8 @@ impl Tool {
 
     /// Under TLS for these names; also the PEM of the certificate.
     async fn tls(names: &[&str], script: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Self, String) {
-        let made = rcgen::generate_simple_self_signed(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        let made =
+            rcgen::generate_simple_self_signed(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
         let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -391,7 +394,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     async fn more(&mut self) -> usize {
         let mut bytes = [0; 4096];
-        let read = tokio::time::timeout(SOON, self.stream.read(&mut bytes)).await.expect("silent for too long").unwrap_or(0);
+        let read =
+            tokio::time::timeout(SOON, self.stream.read(&mut bytes)).await.expect("silent for too long").unwrap_or(0);
         self.held.extend_from_slice(&bytes[..read]);
         read
     }

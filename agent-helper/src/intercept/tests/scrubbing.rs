@@ -24,7 +24,9 @@ async fn a08_head_fields_and_the_reason_phrase_show_nothing() {
         let fields = ["Location", "Set-Cookie", "WWW-Authenticate", "X-Echo", "ETag"];
         let fields: String = fields.iter().map(|name| format!("{name}: {}\r\n", forms())).collect();
         let named = SECRET.replace(['/', '+'], "-");
-        Answer::Keep(format!("HTTP/1.1 200 {SECRET}\r\n{fields}X-{named}: y\r\nContent-Length: 2\r\n\r\nok").into_bytes())
+        Answer::Keep(
+            format!("HTTP/1.1 200 {SECRET}\r\n{fields}X-{named}: y\r\nContent-Length: 2\r\n\r\nok").into_bytes(),
+        )
     })
     .await;
     let world = World::new(&[], Unbound::Deny);
@@ -47,7 +49,11 @@ async fn a02_and_a03_bodies_show_nothing_wherever_they_are_cut() {
                 return ok(&body);
             }
             let mut pieces = vec![b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()];
-            pieces.extend(body.as_bytes().chunks(size).map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()));
+            pieces.extend(
+                body.as_bytes()
+                    .chunks(size)
+                    .map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()),
+            );
             pieces.push(format!("0\r\nX-Trailer: {SECRET}\r\n\r\n").into_bytes());
             Answer::Pieces(pieces)
         })
@@ -67,19 +73,30 @@ async fn a02_and_a03_bodies_show_nothing_wherever_they_are_cut() {
 #[tokio::test]
 async fn a05_and_a06_what_cannot_be_searched_is_withheld() {
     for head in [
-        "200 OK\r\nContent-Encoding: gzip", "200 OK\r\nContent-Encoding: br", "200 OK\r\nContent-Encoding: identity, zstd",
-        "200 OK\r\nContent-Encoding: x-unknown", "206 Partial Content\r\nContent-Range: bytes 0-0/9", "206 Partial Content",
+        "200 OK\r\nContent-Encoding: gzip",
+        "200 OK\r\nContent-Encoding: br",
+        "200 OK\r\nContent-Encoding: identity, zstd",
+        "200 OK\r\nContent-Encoding: x-unknown",
+        "206 Partial Content\r\nContent-Range: bytes 0-0/9",
+        "206 Partial Content",
         "200 OK\r\nContent-Type: multipart/byteranges; boundary=x",
     ] {
-        let tool = Tool::plain(move |_| Answer::Keep(format!("HTTP/1.1 {head}\r\nContent-Length: 4\r\n\r\nbody").into_bytes())).await;
+        let tool = Tool::plain(move |_| {
+            Answer::Keep(format!("HTTP/1.1 {head}\r\nContent-Length: 4\r\n\r\nbody").into_bytes())
+        })
+        .await;
         let world = World::new(&[], Unbound::Deny);
         world.bind_plain(&tool);
-        let request = get(&tool, "/ok/x").replace("\r\n\r\n", "\r\nRange: bytes=0-0\r\nIf-Range: x\r\nAccept-Encoding: gzip\r\n\r\n");
+        let request = get(&tool, "/ok/x")
+            .replace("\r\n\r\n", "\r\nRange: bytes=0-0\r\nIf-Range: x\r\nAccept-Encoding: gzip\r\n\r\n");
         let response = once(&world.session("researcher"), request).await;
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_unclean"), "{head}");
         assert!(!response.body.contains("body\""));
         let sent = tool.last().to_ascii_lowercase();
-        assert!(!sent.contains("range") && sent.contains("accept-encoding: identity\r\n") && !sent.contains("gzip"), "{sent}");
+        assert!(
+            !sent.contains("range") && sent.contains("accept-encoding: identity\r\n") && !sent.contains("gzip"),
+            "{sent}"
+        );
     }
 }
 
@@ -87,7 +104,9 @@ async fn a05_and_a06_what_cannot_be_searched_is_withheld() {
 #[tokio::test]
 async fn no_refusal_and_no_record_shows_the_secret() {
     let tool = Tool::plain(|request| match request.split(' ').nth(1).unwrap() {
-        "/ok/coded" => Answer::Keep(format!("HTTP/1.1 200 {SECRET}\r\nContent-Encoding: {SECRET}\r\n\r\n").into_bytes()),
+        "/ok/coded" => {
+            Answer::Keep(format!("HTTP/1.1 200 {SECRET}\r\nContent-Encoding: {SECRET}\r\n\r\n").into_bytes())
+        }
         "/ok/crooked" => Answer::Close(format!("{SECRET} {SECRET}\r\n\r\n").into_bytes()),
         _ => Answer::Close(Vec::new()),
     })

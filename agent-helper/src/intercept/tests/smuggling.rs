@@ -10,7 +10,8 @@ async fn a17_nothing_is_smuggled() {
     let agents = world.session("researcher");
     let a = tool.address;
     let second = format!("GET http://{a}/ok/second HTTP/1.1\r\nHost: {a}\r\n\r\n");
-    let post = |fields: &str, body: &str| format!("POST http://{a}/ok/x HTTP/1.1\r\nHost: {a}\r\n{fields}\r\n\r\n{body}");
+    let post =
+        |fields: &str, body: &str| format!("POST http://{a}/ok/x HTTP/1.1\r\nHost: {a}\r\n{fields}\r\n\r\n{body}");
     let table = [
         ("CL.TE", post("Content-Length: 6\r\nTransfer-Encoding: chunked", "0\r\n\r\nX")),
         ("TE.CL", post("Transfer-Encoding: chunked\r\nContent-Length: 4", "5c\r\nX\r\n0\r\n\r\n")),
@@ -80,7 +81,9 @@ async fn limits_of_heads_and_bodies_are_refused_as_too_large() {
 #[tokio::test]
 async fn a_second_answer_is_never_taken_for_the_next_requests() {
     let tool = Tool::plain(|request| match request.contains("/ok/poison") {
-        true => Answer::Keep(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison".to_vec()),
+        true => Answer::Keep(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison".to_vec(),
+        ),
         false => ok("clean"),
     })
     .await;
@@ -114,7 +117,8 @@ async fn answers_that_are_not_cleanly_framed_are_withheld_or_close_both_sides() 
         assert_eq!((response.status, response.code().as_str()), (502, "upstream_unclean"), "{what}");
     }
     // A long answer that breaks off has begun already: its end is missing, and the connection closes.
-    let tool = Tool::plain(|_| Answer::Close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel".to_vec())).await;
+    let tool =
+        Tool::plain(|_| Answer::Close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel".to_vec())).await;
     let world = World::new(&[], Unbound::Deny);
     world.bind_plain(&tool);
     let mut conn = connect(world.session("researcher").address).await;

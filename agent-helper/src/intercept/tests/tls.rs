@@ -15,7 +15,12 @@ async fn connected(agents: &Agents, authority: &str, host: &str) -> (u16, Conn<T
 }
 
 /// A client's TLS inside a tunnel, trusting the session's anchor only.
-async fn handshake(agents: &Agents, conn: Conn<TcpStream>, host: &str, alpn: &[&str]) -> std::io::Result<Conn<TlsStream<TcpStream>>> {
+async fn handshake(
+    agents: &Agents,
+    conn: Conn<TcpStream>,
+    host: &str,
+    alpn: &[&str],
+) -> std::io::Result<Conn<TlsStream<TcpStream>>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(agents.anchor.pem().as_bytes()).unwrap()).unwrap();
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -104,13 +109,19 @@ async fn a_bound_host_is_intercepted_under_the_sessions_anchor() {
         let response = conn.call(inner(HOST)).await;
         assert_eq!((response.status, response.body.as_str()), (200, "hello"));
     }
-    assert!(tool.last().contains(&format!("authorization: Bearer {SECRET}")) && tool.last().contains(&format!("host: {HOST}\r\n")));
+    assert!(
+        tool.last().contains(&format!("authorization: Bearer {SECRET}"))
+            && tool.last().contains(&format!("host: {HOST}\r\n"))
+    );
     assert_eq!(tool.connections.load(Ordering::SeqCst), 1);
     let denied = conn.call("GET /no/x HTTP/1.1\r\nHost: tools.demo.test\r\n\r\n").await;
     assert_eq!(denied.code(), "denied");
     drop(conn);
     world.open(0).await;
-    assert_eq!((world.recorded("broker.intent"), world.recorded("broker.outcome"), world.recorded("broker.denied")), (3, 3, 1));
+    assert_eq!(
+        (world.recorded("broker.intent"), world.recorded("broker.outcome"), world.recorded("broker.denied")),
+        (3, 3, 1)
+    );
 }
 
 #[tokio::test]
@@ -122,7 +133,15 @@ async fn connect_sni_and_host_have_to_agree() {
         assert_eq!(connected(&agents, &authority, host).await.0, 421, "{host}");
     }
     // The CONNECT target itself.
-    for target in [HOST, "TOOLS.demo.test:443", "tools.demo.test.:443", "x@tools.demo.test:443", "tools.demo.test:0443", "https://tools.demo.test:443", "/"] {
+    for target in [
+        HOST,
+        "TOOLS.demo.test:443",
+        "tools.demo.test.:443",
+        "x@tools.demo.test:443",
+        "tools.demo.test:0443",
+        "https://tools.demo.test:443",
+        "/",
+    ] {
         assert_eq!(connected(&agents, target, target).await.0, 400, "{target}");
     }
     // Without one there is nothing to disagree, but only HTTP/1.0 may leave it out.
@@ -140,7 +159,13 @@ async fn connect_sni_and_host_have_to_agree() {
         assert!(conn.is_closed().await);
     }
     // The inner Host and target.
-    for (host, status) in [("evil.test", 421), ("tools.demo.test:8443", 421), ("TOOLS.demo.test", 421), ("tools.demo.test.", 421), ("x@tools.demo.test", 421)] {
+    for (host, status) in [
+        ("evil.test", 421),
+        ("tools.demo.test:8443", 421),
+        ("TOOLS.demo.test", 421),
+        ("tools.demo.test.", 421),
+        ("x@tools.demo.test", 421),
+    ] {
         let (_, conn) = connected(&agents, &authority, &authority).await;
         let mut conn = handshake(&agents, conn, HOST, &[]).await.unwrap();
         assert_eq!(conn.call(inner(host)).await.status, status, "{host}");
@@ -178,7 +203,8 @@ async fn a_client_that_speaks_only_h2_or_plain_text_gets_nothing() {
 async fn an_address_without_a_name_is_intercepted_and_with_one_is_not() {
     let (tool, ca) = Tool::tls(&["127.0.0.1"], |_| ok("hello")).await;
     let world = World::new(&[], Unbound::Deny);
-    let binding = tls_binding("127.0.0.1", &tool, &ca).replace("127.0.0.1:443\"", &format!("127.0.0.1:{}\"", tool.port()));
+    let binding =
+        tls_binding("127.0.0.1", &tool, &ca).replace("127.0.0.1:443\"", &format!("127.0.0.1:{}\"", tool.port()));
     world.bind("tool", &binding);
     let agents = world.session("researcher");
     let authority = tool.address.to_string();
