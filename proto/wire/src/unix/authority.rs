@@ -55,9 +55,10 @@ enum After {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Text {
-    Name,
+    /// A name spelled out, and how much of `:authority` it is so far; none if it is another.
+    Name(Option<usize>),
     Value,
-    /// The value of `:authority`, which is entry 1 of the static table; whether it is Huffman coded is not yet known.
+    /// The value of `:authority`.
     Authority,
 }
 
@@ -145,8 +146,12 @@ impl Block {
             Self::Number(After::Start) => Self::Start,
             Self::Number(After::Value) => Self::Length(Text::Value),
             Self::Length(text) => {
-                // A Huffman coded name is left as it is.
-                let text = if text == Text::Authority && *byte & 0x80 != 0 { Text::Value } else { text };
+                // What is Huffman coded is left as it is.
+                let text = match text {
+                    Text::Authority if *byte & 0x80 != 0 => Text::Value,
+                    Text::Name(_) if *byte & 0x80 != 0 => Text::Name(None),
+                    other => other,
+                };
                 match *byte & 0x7f {
                     0x7f => Self::LongLength(text, 0x7f, 0),
                     length => Self::text(text, u32::from(length)),
@@ -157,6 +162,10 @@ impl Block {
                 if *byte & 0x80 != 0 { Self::LongLength(text, value, shift + 7) } else { Self::text(text, value) }
             }
             Self::Text(text, left) => {
+                let text = match text {
+                    Text::Name(Some(at)) => Text::Name((NAME.get(at) == Some(byte)).then_some(at + 1)),
+                    other => other,
+                };
                 if text == Text::Authority && matches!(*byte, b'%' | b'/') {
                     *byte = b'-';
                 }
@@ -168,8 +177,8 @@ impl Block {
     /// The first byte of a representation.
     fn begin(byte: u8) -> Self {
         let literal = |index: u8, most: u8| match index {
-            0 => Self::Length(Text::Name),
-            1 => Self::Length(Text::Authority),
+            0 => Self::Length(Text::Name(Some(0))),
+            AUTHORITY => Self::Length(Text::Authority),
             _ if index == most => Self::Number(After::Value),
             _ => Self::Length(Text::Value),
         };
@@ -195,13 +204,17 @@ impl Block {
 
     fn text(text: Text, left: u32) -> Self {
         match (left, text) {
-            (0, Text::Name) => Self::Length(Text::Value),
+            (0, Text::Name(Some(at))) if at == NAME.len() => Self::Length(Text::Authority),
+            (0, Text::Name(_)) => Self::Length(Text::Value),
             (0, Text::Value | Text::Authority) => Self::Start,
             _ => Self::Text(text, left),
         }
     }
 }
 
+const NAME: &[u8] = b":authority";
+/// Its entry in the static table (RFC 7541, appendix A).
+const AUTHORITY: u8 = 1;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 0x4;
@@ -226,13 +239,14 @@ mod tests {
     }
 
     /// A header block with a path, an authority in the given representation, and a header of a new name.
-    fn block(first: u8, authority: &str) -> Vec<u8> {
+    fn block(first: &[u8], authority: &str) -> Vec<u8> {
         let mut block = vec![0x3f, 0xe1, 0x1f, 0x83, 0x44, 5];
         block.extend_from_slice(b"/a%2F");
-        block.extend_from_slice(&[first, u8::try_from(authority.len()).unwrap()]);
+        block.extend_from_slice(first);
+        block.push(u8::try_from(authority.len()).unwrap());
         block.extend_from_slice(authority.as_bytes());
-        block.extend_from_slice(&[0x40, 3]);
-        block.extend_from_slice(b"x/%");
+        block.extend_from_slice(&[0x40, 11]);
+        block.extend_from_slice(b":authority%");
         block.push(2);
         block.extend_from_slice(b"/%");
         block
@@ -243,7 +257,7 @@ mod tests {
         for (sent, read) in
             [("%2Frun%2Fa.sock", "-2Frun-2Fa.sock"), ("/run/a.sock", "-run-a.sock"), ("localhost", "localhost")]
         {
-            for first in [0x41, 0x01, 0x11] {
+            for first in [&b"\x41"[..], b"\x01", b"\x11", b"\x40\x0a:authority", b"\0\x0a:authority"] {
                 let bytes = |authority: &str| {
                     let block = block(first, authority);
                     let (left, right) = block.split_at(17);
@@ -254,7 +268,7 @@ mod tests {
                     [PREFACE, &frame(4, 0, &[]), &headers, &rest, &data, &frame(HEADERS, END_HEADERS, &block)].concat()
                 };
                 for step in [1, 7, 4096] {
-                    assert_eq!(passed(bytes(sent), step), bytes(read), "{sent} {first:x} {step}");
+                    assert_eq!(passed(bytes(sent), step), bytes(read), "{sent} {first:x?} {step}");
                 }
             }
         }
