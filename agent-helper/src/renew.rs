@@ -90,7 +90,7 @@ impl Renewal {
     }
 
     fn due(&self) -> Millis {
-        schedule::renewal(self.node.svid.not_before(), self.node.svid.not_after(), ids::share())
+        schedule::renewal(self.clock.now(), self.node.svid.not_after(), ids::share())
     }
 
     fn confirm(&self) -> bool {

@@ -66,6 +66,7 @@ impl Shipper {
             let records = self.spool.unshipped(next, BATCH_BYTES).await?;
             let batch = ShipAuditRequest { spool: self.spool.id().0.to_vec(), records };
             position = self.issuer.ship_audit(batch).await?;
+            avouch_config::crash_point("ship-before-ack");
         }
     }
 

@@ -145,7 +145,7 @@ impl TestAuthority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.not_before = moment(&*self.clock, 0);
+        params.not_before = moment(&*self.clock, -600);
         params.not_after = moment(&*self.clock, i64::try_from(self.life.lock().unwrap().as_secs()).unwrap());
         vec![request.signed_by(&self.authority).unwrap().der().clone()]
     }

@@ -83,21 +83,34 @@ impl Installation {
         self.run(&["token", "create", "--node", node, "--out", &file.to_string_lossy()]).map(drop)
     }
 
-    /// Starts the issuer and waits until its admin socket answers.
+    /// Starts the issuer and waits until it answers.
     pub fn start_server(&mut self, environment: &[(&str, &str)]) -> io::Result<()> {
-        self.server = Some(self.daemon("server", environment)?);
-        self.until("the issuer", |made| made.avouch(&["status"]).is_ok_and(|said| said.stdout.contains("example.test")))
+        self.launch_server(environment)?;
+        self.until("the issuer", |made| made.part_is("issuer", "running"))
     }
 
-    /// Starts the helper and waits until its Workload API socket is there and it injects.
+    /// Starts the helper and waits until it injects.
     pub fn start_helper(&mut self, environment: &[(&str, &str)]) -> io::Result<()> {
+        self.launch_helper(environment)?;
+        self.until("the helper", |made| made.part_is("helper", "injecting"))
+    }
+
+    /// Starts the issuer without waiting for it.
+    pub fn launch_server(&mut self, environment: &[(&str, &str)]) -> io::Result<()> {
+        self.server = Some(self.daemon("server", environment)?);
+        Ok(())
+    }
+
+    /// Starts the helper without waiting for it.
+    pub fn launch_helper(&mut self, environment: &[(&str, &str)]) -> io::Result<()> {
         self.helper = Some(self.daemon("helper", environment)?);
-        self.until("the helper", |made| {
-            let said = made.avouch(&["status", "-o", "json"]);
-            said.is_ok_and(|said| {
-                said.stdout.contains("\"injecting\": true") || said.stdout.contains("\"injecting\":true")
-            })
-        })
+        Ok(())
+    }
+
+    fn part_is(&self, part: &str, state: &str) -> bool {
+        let said = self.avouch(&["status", "-o", "json"]).map(|said| said.stdout).unwrap_or_default();
+        let parts: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        parts.as_array().into_iter().flatten().any(|row| row["part"] == part && row["state"] == state)
     }
 
     /// Starts a daemon without waiting for it.

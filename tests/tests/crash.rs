@@ -14,7 +14,7 @@ fn helper_dies_at(point: &str) {
     let mut scene = Scene::start().expect("a scene");
     for _ in 0..cycles() {
         scene.made.kill_helper().expect("stopped");
-        scene.made.start_helper(&[("AVOUCH_CRASH_AT", point)]).expect("a helper that will die");
+        scene.made.launch_helper(&[("AVOUCH_CRASH_AT", point)]).expect("a helper that will die");
         let begun = Instant::now();
         while !has_ended(scene.made.helper()).expect("the helper") {
             assert!(begun.elapsed() < Duration::from_secs(20), "{point} was never reached\n{}", scene.made.logs());
@@ -45,7 +45,7 @@ fn issuer_dies_at(point: &str) {
     let mut acknowledged = Vec::new();
     for cycle in 0..cycles() {
         scene.made.kill_server().expect("stopped");
-        scene.made.start_server(&[("AVOUCH_CRASH_AT", point)]).expect("an issuer that will die");
+        scene.made.launch_server(&[("AVOUCH_CRASH_AT", point)]).expect("an issuer that will die");
         let begun = Instant::now();
         let mut n = 0;
         while !has_ended(scene.made.server()).expect("the issuer") {

@@ -123,15 +123,21 @@ fn nothing_is_injected_once_the_issuer_is_silent_for_the_bound_and_svids_go_on()
     assert!(scene.curl("researcher", &[&scene.plain("/repos/x")]).expect("curl").ends_with("200"));
     // A session that has its identity before the issuer goes.
     let gone = scene.made.path("gone");
-    let script = format!("{0} svid show; until [ -e {1} ]; do sleep 0.1; done; {0} svid show", program(), gone.display());
+    let script =
+        format!("{0} svid show; until [ -e {1} ]; do sleep 0.1; done; {0} svid show", program(), gone.display());
     let holder = scene.under_run("researcher", &["sh", "-c", &script]).spawn().expect("a session");
-    let mut warm = scene.under_run("researcher", &["sh", "-c", &calls(&scene.plain("/repos/x"))]).spawn().expect("a session");
+    let mut warm =
+        scene.under_run("researcher", &["sh", "-c", &calls(&scene.plain("/repos/x"))]).spawn().expect("a session");
     let mut calls = BufReader::new(warm.stdout.take().expect("stdout")).lines().map_while(Result::ok);
     assert_eq!(calls.next().as_deref(), Some("200"));
     scene.made.kill_server().expect("killed");
     let silent = Instant::now();
     while calls.next().is_some_and(|code| code == "200") {
-        assert!(silent.elapsed() < Duration::from_secs(10), "still injecting {:?} after the last word", silent.elapsed());
+        assert!(
+            silent.elapsed() < Duration::from_secs(10),
+            "still injecting {:?} after the last word",
+            silent.elapsed()
+        );
     }
     warm.kill().expect("ended");
     warm.wait().expect("ended");

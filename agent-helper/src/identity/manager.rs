@@ -232,7 +232,7 @@ impl Desk {
                 Answer::Issued(chain) => {
                     let id = bundle.trust_domain.agent(&asked.whose.agent);
                     match validate::admit(&id, &chain, &asked.key, &bundle, now) {
-                        Ok(held) => slot.succeeded(held),
+                        Ok(held) => slot.succeeded(now, held),
                         Err(error) => slot.failed(now, &error.to_string()),
                     }
                 }
@@ -294,10 +294,11 @@ impl Slot {
         self.used.swap(false, Ordering::Relaxed) || self.sender.receiver_count() > 1
     }
 
-    fn succeeded(&mut self, held: HeldSvid) {
+    fn succeeded(&mut self, now: Millis, held: HeldSvid) {
         self.in_flight = false;
         self.failures = 0;
-        self.due = schedule::renewal(held.svid().not_before(), held.svid().not_after(), ids::share());
+        // Issuers date the beginning back: its life here begins now.
+        self.due = schedule::renewal(now, held.svid().not_after(), ids::share());
         self.sender.send_replace(Identity::Ready(Arc::new(held)));
     }
 

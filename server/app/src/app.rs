@@ -10,6 +10,7 @@ use avouch_audit::field::Commitment;
 use avouch_audit::record::IssuerEvent;
 use avouch_audit::spool::SpoolId;
 use avouch_config::ServerConfig;
+use avouch_config::crash_point;
 use avouch_core::issue::ReservedAudiences;
 use avouch_core::keys::KeyManager;
 use avouch_store::{Store, StoreError, Tx};
@@ -258,7 +259,9 @@ impl Change<'_> {
 
     /// Makes the change durable, and lets everybody see the version that it made.
     pub(crate) async fn commit(self) -> Result<Committed, Failure> {
+        crash_point("issuer-before-commit");
         let version = self.tx.commit().await?;
+        crash_point("issuer-after-commit");
         let at = self.app.clock.boot();
         self.app.grown.notify_one();
         // The change is durable. If it cannot be read now, the next beat reads it, and until then no beat says that

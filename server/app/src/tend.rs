@@ -210,6 +210,7 @@ pub(crate) async fn sign_head(app: &App) -> Result<StoredCheckpoint, Failure> {
     let note = signers.log()?.sign(&tree, &*app.rng).map_err(AuthorityError::from)?;
     let head = StoredCheckpoint { tree, note, created: app.now() };
     let mut tx = app.store.begin().await?;
+    avouch_config::crash_point("issuer-before-checkpoint");
     match tx.put_checkpoint(&head).await {
         Ok(()) => {
             tx.commit().await?;

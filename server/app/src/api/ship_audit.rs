@@ -66,6 +66,7 @@ pub(super) async fn ship_audit(
     };
     let position = position(&mut tx, chain.next()).await?;
     app.commit(tx).await?;
+    avouch_config::crash_point("issuer-after-ship-commit");
     told.map_or(Ok(position), |told| Err(Failure::Spool(told)))
 }
 
