@@ -239,7 +239,9 @@ impl StartError {
                 "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`."
             }
             Self::TokenMalformed(_) => "Copy the whole token, on one line.",
-            Self::TokenExpired | Self::TokenRefused => "Make a new one on the issuer, with avouch token create --node NAME, and start again with it.",
+            Self::TokenExpired | Self::TokenRefused => {
+                "Make a new one on the issuer, with avouch token create --node NAME, and start again with it."
+            }
             Self::Refused { action, .. } => return action.clone(),
             Self::Imposter { .. } => "Check the address, and make a new token on the issuer that is meant.",
             Self::Unreachable { .. } => "Check `issuer` in the settings, and that the issuer runs.",

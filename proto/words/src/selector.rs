@@ -9,7 +9,9 @@ pub struct Selector(String);
 
 /// Why a text is not a selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a selector is type:value, as unix:uid:1001; the type of a-z, 0-9 and '-', the value printable ASCII of at most 512 bytes")]
+#[error(
+    "a selector is type:value, as unix:uid:1001; the type of a-z, 0-9 and '-', the value printable ASCII of at most 512 bytes"
+)]
 pub struct BadSelector;
 
 impl Selector {
@@ -66,7 +68,8 @@ mod tests {
         for good in ["unix:uid:0", "session:agent:researcher", "unix:path:/usr/bin/a b", "k8s:ns:prod"] {
             assert_eq!(Selector::parse(good).map(|s| s.to_string()).as_deref(), Ok(good));
         }
-        for bad in ["", "unix", ":x", "unix:", "Unix:uid:0", "unix:uid:\n", "unix:é", &format!("a:{}", "x".repeat(513))] {
+        for bad in ["", "unix", ":x", "unix:", "Unix:uid:0", "unix:uid:\n", "unix:é", &format!("a:{}", "x".repeat(513))]
+        {
             assert_eq!(Selector::parse(bad), Err(BadSelector), "{bad:?}");
         }
     }
