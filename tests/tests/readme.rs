@@ -1,0 +1,65 @@
+//! The README is kept true: its commands are commands, its links lead somewhere, and its table has every folder.
+
+use avouch::args::Cli;
+use clap::Parser as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_command_of_the_readme_is_read_by_the_program() {
+    let readme = readme();
+    let lines: Vec<&str> = blocks(&readme).filter(|line| line.starts_with("avouch ")).collect();
+    assert!(lines.len() >= 8, "{lines:?}");
+    for line in lines {
+        let words = shell_words(line);
+        Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn every_link_and_folder_of_the_readme_is_there() {
+    let readme = readme();
+    for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(link.starts_with("https://") || root().join(link).exists(), "{link}");
+    }
+    let rows = readme.lines().filter(|line| line.starts_with("| `"));
+    let named: Vec<&str> =
+        rows.flat_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    for folder in &named {
+        assert!(root().join(folder).is_dir(), "{folder} is not there");
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
+    for member in members.split('"').skip(1).step_by(2) {
+        assert!(named.contains(&member), "{member} has no line in the README");
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("README.md")
+}
+
+/// The lines of its code blocks.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```").skip(1).step_by(2).flat_map(str::lines)
+}
+
+/// Words as a shell cuts them: quotes hold words together, a substitution stands for one.
+fn shell_words(line: &str) -> Vec<String> {
+    let line = line.replace("$(id -u)", "1000");
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for character in line.chars() {
+        match (quote, character) {
+            (None, '\'' | '"') => quote = Some(character),
+            (Some(open), close) if open == close => quote = None,
+            (None, ' ') => words.push(String::new()),
+            (_, other) => words.last_mut().expect("a word").push(other),
+        }
+    }
+    words
+}
