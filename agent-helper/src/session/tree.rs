@@ -3,7 +3,7 @@
 //! gives its children away, so they are remembered by pidfd while it lives.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -98,17 +98,23 @@ impl Tree {
         result
     }
 
+    /// Goes down through those who are known already, too: they may have children that are new.
     fn descend(&mut self, mut above: Vec<i32>) {
+        let mut visited = HashSet::new();
         while let Some(pid) = above.pop() {
+            if !visited.insert(pid) {
+                continue;
+            }
             for child in children(pid) {
                 let Some(process) = ProcessId::of(child) else { continue };
-                if self.seen.contains_key(&process) || self.seen.len() >= MOST_SEEN {
-                    continue;
-                }
-                if let Ok(pidfd) = hold(process) {
+                if !self.seen.contains_key(&process) {
+                    if self.seen.len() >= MOST_SEEN {
+                        continue;
+                    }
+                    let Ok(pidfd) = hold(process) else { continue };
                     self.seen.insert(process, pidfd);
-                    above.push(child);
                 }
+                above.push(child);
             }
         }
     }

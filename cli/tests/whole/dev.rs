@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A user's home with a `dev` in it.
@@ -131,6 +132,41 @@ fn the_lines_that_dev_prints_work_and_a_second_run_goes_on() {
     assert!(home.works(&call).contains("the tool has done it"), "everything is as it was");
     assert!(home.works("avouch node list -o json").matches("join_token/dev").count() == 1);
     again.stop();
+}
+
+#[test]
+fn when_run_is_killed_its_listener_and_all_below_it_end() {
+    let home = Home::new();
+    let dev = home.dev();
+    for line in &dev.commands()[..3] {
+        home.works(line);
+    }
+    // One that has left the program's group and session, and whose parent is gone.
+    let script = "setsid sh -c 'echo $$; echo $HTTP_PROXY; sleep 0.5; exec sleep 300' & sleep 300";
+    let mut run = home.avouch();
+    run.args(["run", "--agent", "researcher", "--", "sh", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = run.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pid = lines.next().unwrap().unwrap();
+    let proxy = lines.next().unwrap().unwrap().replace("http://", "");
+    let open = std::net::TcpStream::connect(&proxy).unwrap();
+    // The helper looks twice a second at who is below `run`.
+    std::thread::sleep(Duration::from_millis(1_200));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let alive = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    for _ in 0..300 {
+        if !alive() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!alive(), "{pid} outlived its session");
+    assert!(std::net::TcpStream::connect(&proxy).is_err(), "the listener outlived its session");
+    open.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let ended = std::io::Read::read(&mut &open, &mut [0]);
+    assert!(matches!(ended, Ok(0)) || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    dev.stop();
 }
 
 #[test]
