@@ -20,8 +20,12 @@ async fn main() -> io::Result<()> {
         }
         ["identity"] => identity::measure().await,
         ["proxy"] => proxy::measure().await,
-        // The three below are processes that the bench starts itself.
-        ["peers"] => proxy::serve_peers().await,
+        // Those below are processes that the bench starts itself.
+        ["tool"] => proxy::serve_tool().await,
+        ["forwarders", plain, secure, ca] => {
+            let port = |text: &str| text.parse().map_err(io::Error::other);
+            proxy::serve_forwarders(port(plain)?, port(secure)?, ca).await
+        }
         ["fetch", count] => identity::fetch(count.parse().map_err(io::Error::other)?).await,
         ["load", url, connections, seconds] => {
             let connections = connections.parse().map_err(io::Error::other)?;

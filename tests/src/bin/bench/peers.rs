@@ -8,6 +8,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::io;
 use std::net::SocketAddr;
@@ -17,11 +18,28 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// A throw-away server certificate, and a client that trusts it alone.
+/// A throw-away server certificate under an authority of its own.
 pub struct Certificate {
     pub pem: String,
     pub acceptor: TlsAcceptor,
-    pub connector: TlsConnector,
+}
+
+/// Trusts the authority in a PEM file alone.
+pub fn trusting(file: &str) -> io::Result<TlsConnector> {
+    let authority = CertificateDer::from_pem_file(file).map_err(io::Error::other)?;
+    trusting_one(authority)
+}
+
+fn trusting_one(authority: CertificateDer<'static>) -> io::Result<TlsConnector> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority).map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(client)))
 }
 
 pub fn certificate(host: &str) -> io::Result<Certificate> {
@@ -42,18 +60,7 @@ pub fn certificate(host: &str) -> io::Result<Certificate> {
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(io::Error::other)?;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(ca_der.der().clone()).map_err(io::Error::other)?;
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Certificate {
-        pem: ca_der.pem(),
-        acceptor: TlsAcceptor::from(Arc::new(server)),
-        connector: TlsConnector::from(Arc::new(client)),
-    })
+    Ok(Certificate { pem: ca_der.pem(), acceptor: TlsAcceptor::from(Arc::new(server)) })
 }
 
 /// Answers `/small` with 1 KiB and `/large` with 1 MiB, on plain HTTP or behind TLS.

@@ -14,17 +14,28 @@ const HOST: &str = "tools.bench.test";
 const SPAN: &str = "3";
 const SECRET: &[u8] = b"bench-secret-3f9c0a7d51";
 
-/// Tool and forwarders, as a process of their own so that their CPU time can be told apart.
-pub async fn serve_peers() -> io::Result<()> {
-    let outer = peers::certificate(HOST)?;
-    let inner = peers::certificate(HOST)?;
+/// The tool, as a process of its own so that its CPU time is not the forwarder's.
+pub async fn serve_tool() -> io::Result<()> {
+    let certificate = peers::certificate(HOST)?;
     let plain = peers::tool(None).await?;
-    let secure = peers::tool(Some(outer.acceptor.clone())).await?;
-    println!("{}", json!({ "plain": plain.port(), "secure": secure.port(), "ca": outer.pem }));
-    let forward = peers::forwarder(plain, HOST.to_owned(), None, None).await?;
-    let inner_pem = inner.pem.clone();
-    let intercept = peers::forwarder(secure, HOST.to_owned(), Some(inner), Some(outer.connector)).await?;
-    println!("{}", json!({ "forward": forward.port(), "intercept": intercept.port(), "ca": inner_pem }));
+    let secure = peers::tool(Some(certificate.acceptor)).await?;
+    println!("{}", json!({ "plain": plain.port(), "secure": secure.port(), "ca": certificate.pem }));
+    until_told().await
+}
+
+/// The forwarders, as a process of their own.
+pub async fn serve_forwarders(plain: u16, secure: u16, ca: &str) -> io::Result<()> {
+    let loopback = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let inner = peers::certificate(HOST)?;
+    let pem = inner.pem.clone();
+    let forward = peers::forwarder(loopback(plain), HOST.to_owned(), None, None).await?;
+    let outer = peers::trusting(ca)?;
+    let intercept = peers::forwarder(loopback(secure), HOST.to_owned(), Some(inner), Some(outer)).await?;
+    println!("{}", json!({ "forward": forward.port(), "intercept": intercept.port(), "ca": pem }));
+    until_told().await
+}
+
+async fn until_told() -> io::Result<()> {
     tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await.map_err(io::Error::other)?.map(drop)
 }
 
@@ -33,12 +44,14 @@ pub async fn measure() -> io::Result<()> {
 }
 
 fn run() -> io::Result<()> {
-    let peers = Peers::start()?;
     let mut made = Installation::start()?;
+    let tool = Peer::start(&["tool"])?;
     let ca = made.path("upstream.pem");
-    fs::write(&ca, peers.text("upstream", "ca"))?;
+    fs::write(&ca, tool.text("ca"))?;
+    let (plain, secure) = (tool.port("plain"), tool.port("secure"));
+    let forwarders = Peer::start(&["forwarders", &plain.to_string(), &secure.to_string(), &ca.to_string_lossy()])?;
     let forwarder_ca = made.path("forwarder.pem");
-    fs::write(&forwarder_ca, peers.text("forwarder", "ca"))?;
+    fs::write(&forwarder_ca, forwarders.text("ca"))?;
     let uid = rustix::process::geteuid().as_raw();
     made.run(&[
         "agent",
@@ -51,7 +64,6 @@ fn run() -> io::Result<()> {
         "--selector",
         &format!("unix:uid:{uid}"),
     ])?;
-    let (plain, secure) = (peers.port("upstream", "plain"), peers.port("upstream", "secure"));
     let plain_origin = format!("http://127.0.0.1:{plain}");
     let secure_origin = format!("https://{HOST}:{secure}");
     made.put_secret(
@@ -90,13 +102,13 @@ fn run() -> io::Result<()> {
             }
             let url = format!("{url}/{path}");
             let direct = direct_load(&url, connections, &ca)?;
-            let bare = peers.measure(|| {
-                forwarded_load(&url, connections, peers.port("forwarder", through), trust.map(|path| path.as_path()))
+            let bare = with_cpu(forwarders.child.id(), || {
+                forwarded_load(&url, connections, forwarders.port(through), trust.map(|path| path.as_path()))
             })?;
             let ours = with_cpu(helper, || brokered_load(&made, &url, connections))?;
             report(
                 &format!("proxy {kind}, {connections} connections, an intent for each request"),
-                json!({ "direct": direct, "bare hyper forwarder (with its tool in one process)": bare, "avouch": ours,
+                json!({ "direct": direct, "bare hyper forwarder": bare, "avouch": ours,
                     "share of the bare forwarder": number(&ours, "per_second") / number(&bare, "per_second"),
                     "added p50 us": number(&ours, "p50_us") - number(&direct, "p50_us"),
                     "added p99 us": number(&ours, "p99_us") - number(&direct, "p99_us") }),
@@ -132,43 +144,32 @@ fn lock_to_refusal(made: &mut Installation, origin: &str) -> io::Result<()> {
     Ok(())
 }
 
-struct Peers {
+/// One of the two, as a process; what it said first is where it listens.
+struct Peer {
     child: Child,
-    said: [Value; 2],
+    said: Value,
 }
 
-impl Peers {
-    fn start() -> io::Result<Self> {
-        let mut child =
-            Command::new(std::env::current_exe()?).arg("peers").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+impl Peer {
+    fn start(arguments: &[&str]) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let mut lines = BufReader::new(stdout).lines();
-        let mut line = || -> io::Result<Value> {
-            let line = lines.next().ok_or_else(|| io::Error::other("the peers ended"))??;
-            Ok(serde_json::from_str(&line)?)
-        };
-        let said = [line()?, line()?];
-        Ok(Self { child, said })
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        Ok(Self { child, said: serde_json::from_str(&line)? })
     }
 
-    fn of(&self, part: &str) -> &Value {
-        &self.said[usize::from(part == "forwarder")]
+    fn port(&self, name: &str) -> u64 {
+        self.said[name].as_u64().unwrap_or_default()
     }
 
-    fn port(&self, part: &str, name: &str) -> u64 {
-        self.of(part)[name].as_u64().unwrap_or_default()
-    }
-
-    fn text(&self, part: &str, name: &str) -> String {
-        self.of(part)[name].as_str().unwrap_or_default().to_owned()
-    }
-
-    fn measure(&self, work: impl FnOnce() -> io::Result<Value>) -> io::Result<Value> {
-        with_cpu(self.child.id(), work)
+    fn text(&self, name: &str) -> &str {
+        self.said[name].as_str().unwrap_or_default()
     }
 }
 
-impl Drop for Peers {
+impl Drop for Peer {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
