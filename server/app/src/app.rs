@@ -257,6 +257,14 @@ impl Change<'_> {
         Ok(self.tx.commit_to(value, salt).await?)
     }
 
+    /// Commits, and waits a moment for the nodes that are connected: what the operator does next finds it in force.
+    pub(crate) async fn commit_and_settle(self) -> Result<(), Failure> {
+        let connected = self.app.connected.clone();
+        let committed = self.commit().await?;
+        connected.settled(committed.version).await;
+        Ok(())
+    }
+
     /// Makes the change durable, and lets everybody see the version that it made.
     pub(crate) async fn commit(self) -> Result<Committed, Failure> {
         crash_point("issuer-before-commit");

@@ -58,6 +58,22 @@ impl Connected {
         self.changes.subscribe()
     }
 
+    /// Waits until every connected node has this version in force, but no longer than [`SETTLING`].
+    pub(crate) async fn settled(&self, version: u64) {
+        let mut changes = self.watch();
+        let settled = async {
+            loop {
+                changes.borrow_and_update();
+                let waiting = self.lock().values().any(|seen| seen.streams > 0 && seen.applied < version);
+                if !waiting || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // A slow node does not hold an operator up: it learns the version when it can.
+        let _ = tokio::time::timeout(SETTLING, settled).await;
+    }
+
     fn change<T>(&self, node: &SpiffeId, change: impl FnOnce(&mut Seen) -> T) -> T {
         let changed = change(self.lock().entry(node.clone()).or_default());
         self.changes.send_replace(());
@@ -94,12 +110,29 @@ impl Drop for Stream {
     }
 }
 
+/// How long a verb waits for nodes that are connected.
+const SETTLING: Duration = Duration::from_secs(1);
 /// Sync streams of one node at a time: the one in use and the one that takes its place.
 const MAX_STREAMS: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_is_settled_when_the_connected_nodes_have_it_or_time_is_over() {
+        let connected = Connected::new();
+        let node = |name| SpiffeId::parse(&format!("spiffe://e/node/join_token/{name}")).unwrap();
+        let (quick, slow) = (connected.open(&node("a")).unwrap(), connected.open(&node("b")).unwrap());
+        drop(connected.open(&node("gone")));
+        quick.applied(7, Duration::ZERO);
+        let begun = tokio::time::Instant::now();
+        connected.settled(7).await;
+        assert_eq!(begun.elapsed(), SETTLING, "the slow one is not waited for without end");
+        let both = async { tokio::join!(connected.settled(7), async { slow.applied(7, Duration::ZERO) }) };
+        both.await;
+        assert_eq!(begun.elapsed(), SETTLING, "nothing is waited for that is there");
+    }
 
     #[test]
     fn a_node_has_few_streams_and_applied_versions_only_grow() {

@@ -36,6 +36,6 @@ pub(super) async fn create_agent(
         selectors: agent.selectors.clone(),
     };
     change.record(event).await?;
-    change.commit().await?;
+    change.commit_and_settle().await?;
     Ok(reply::agent(&agent, app.trust_domain()))
 }

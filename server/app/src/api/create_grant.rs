@@ -32,6 +32,6 @@ pub(super) async fn create_grant(
         credential: grant.credential.clone(),
     };
     change.record(event).await?;
-    change.commit().await?;
+    change.commit_and_settle().await?;
     Ok(reply::grant(&grant))
 }

@@ -24,6 +24,6 @@ pub(super) async fn delete_grant(
         credential: grant.credential,
     };
     change.record(event).await?;
-    change.commit().await?;
+    change.commit_and_settle().await?;
     Ok(admin::DeleteGrantReply {})
 }

@@ -26,6 +26,6 @@ pub(super) async fn put_credential(
     change.record(event).await?;
     // One that was there keeps the moment it was made.
     let kept = change.credential(&credential.name).await?.unwrap_or(credential);
-    change.commit().await?;
+    change.commit_and_settle().await?;
     Ok(reply::credential(&kept))
 }

@@ -23,6 +23,6 @@ pub(super) async fn release_lock(
     let version = Count(change.new_version().await?);
     let LockTarget::Agent(agent) = lock.target.clone();
     change.record(IssuerEvent::LockReleased { operator: operator.record(), lock: id, agent, version }).await?;
-    change.commit().await?;
+    change.commit_and_settle().await?;
     Ok(reply::lock(&lock))
 }
