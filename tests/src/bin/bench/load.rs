@@ -159,7 +159,6 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + ?Sized>(
     };
     let text = std::str::from_utf8(&buffer[..body_at]).map_err(io::Error::other)?.to_ascii_lowercase();
     if !text.starts_with("http/1.1 200") {
-        more(stream, buffer).await?;
         return Err(io::Error::other(String::from_utf8_lossy(buffer).into_owned()));
     }
     let length = text.split("\r\n").find_map(|line| line.strip_prefix("content-length:"));
