@@ -15,12 +15,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 /// The most records that are written and synced together.
 const MAX_BATCH: usize = 1024;
 /// The most bytes that are written and synced together.
 const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// How long a record that nobody waits for may wait for one to be synced with.
+const LINGER: Duration = Duration::from_millis(10);
 
 type Reply = oneshot::Sender<Result<Receipt, SpoolFault>>;
 
@@ -62,6 +68,8 @@ pub(super) struct Writer<D> {
     file: Option<File>,
     /// Records nobody waits for that found no space; they go first when there is some.
     held: VecDeque<HelperEvent>,
+    /// The runtime whose timers are used.
+    timers: Handle,
 }
 
 pub(super) fn spawn<D: Disk>(writer: Writer<D>, messages: mpsc::Receiver<Message>) -> io::Result<()> {
@@ -92,7 +100,7 @@ pub(super) fn write_now(index: &mut Index, events: Vec<HelperEvent>, clock: &dyn
 
 impl<D: Disk> Writer<D> {
     pub(super) fn new(lock: File, disk: D, clock: Arc<dyn Clock>, shared: Arc<Shared>) -> Self {
-        Self { lock, disk, clock, shared, file: None, held: VecDeque::new() }
+        Self { lock, disk, clock, shared, file: None, held: VecDeque::new(), timers: Handle::current() }
     }
 
     fn run(mut self, mut messages: mpsc::Receiver<Message>) {
@@ -100,6 +108,7 @@ impl<D: Disk> Writer<D> {
             let mut items: Vec<Item> = self.held.drain(..).map(|event| Item { event, reply: None }).collect();
             let mut close = None;
             let mut message = Some(first);
+            let mut lingered = false;
             while let Some(next) = message.take() {
                 match next {
                     Message::Append(item) => items.push(*item),
@@ -110,6 +119,11 @@ impl<D: Disk> Writer<D> {
                 }
                 if items.len() < MAX_BATCH {
                     message = messages.try_recv().ok();
+                }
+                // What nobody waits for is synced together with the next record that somebody waits for.
+                if message.is_none() && !lingered && items.iter().all(|item| item.reply.is_none()) {
+                    lingered = true;
+                    message = self.timers.block_on(async { timeout(LINGER, messages.recv()).await }).ok().flatten();
                 }
             }
             self.write(items);
