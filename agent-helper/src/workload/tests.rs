@@ -284,3 +284,57 @@ async fn who_asks_too_often_is_told_to_slow_down() {
     assert_eq!((codes[..3].to_vec(), codes[4]), (vec![12, 12, 12], 8));
     assert_eq!(rig.status_of("Nope", &[]).await, 3, "the header comes first, and costs nothing");
 }
+
+/// Not a test of its own: a process that opens a stream, leaves the connection to another one, and waits to be killed.
+#[tokio::test]
+async fn in_the_place_of_a_workload() {
+    use std::io::Read;
+    let Ok(path) = std::env::var("TEST_WORKLOAD_SOCKET") else { return };
+    let channel = unix::dial(std::path::Path::new(&path)).await.unwrap();
+    let mut client = SpiffeWorkloadApiClient::new(channel);
+    let mut stream = client.fetch_x509svid(with_header(api::X509svidRequest {})).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
+    let mut handed = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        if std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")) {
+            let number = entry.file_name().to_str().unwrap().parse().unwrap();
+            let flags = rustix::process::PidfdGetfdFlags::empty();
+            let copy = rustix::process::pidfd_getfd(&own, number, flags).unwrap();
+            rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty()).unwrap();
+            handed.push(copy);
+        }
+    }
+    let holder = std::process::Command::new("sleep").arg("97.0423").spawn().unwrap();
+    println!("holder:{}", holder.id());
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_a_process_that_has_exited_ends_though_another_holds_its_connection() {
+    use std::io::BufRead;
+    use std::process::{Command, Stdio};
+    let rig = Rig::honest().await;
+    let before = rig.states.receiver_count();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "workload::tests::in_the_place_of_a_workload", "--nocapture"])
+        .env("TEST_WORKLOAD_SOCKET", rig._directory.path().join("workload.sock"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let holder = lines.find_map(|line| line.split_once("holder:")?.1.trim().parse::<i32>().ok()).unwrap();
+    assert_eq!(rig.states.receiver_count(), before + 1, "its stream is open");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ended = async {
+        while rig.states.receiver_count() > before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(4), ended).await;
+    rustix::process::kill_process(rustix::process::Pid::from_raw(holder).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    ended.expect("the stream ends with its process");
+}

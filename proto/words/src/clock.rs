@@ -55,3 +55,36 @@ impl Clock for SystemClock {
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not a test of its own: tells the boot time of the time namespace that it is in.
+    #[test]
+    fn in_another_time_namespace() {
+        if std::env::var_os("TEST_TELL_BOOT").is_some() {
+            println!("boot:{}", SystemClock.boot().as_secs());
+        }
+    }
+
+    /// Only the boot clock is moved there, as a suspension moves it: a clock that stands still meanwhile would not show it.
+    #[test]
+    fn age_is_read_from_the_clock_that_goes_on_while_the_machine_is_suspended() {
+        if !rustix::process::geteuid().is_root() {
+            println!("not run: needs root");
+            return;
+        }
+        let moved = std::process::Command::new("unshare")
+            .args(["--time", "--boottime", "5000"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "clock::tests::in_another_time_namespace", "--nocapture"])
+            .env("TEST_TELL_BOOT", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&moved.stdout);
+        let there = said.lines().find_map(|line| line.split_once("boot:")?.1.parse::<u64>().ok());
+        let there = Duration::from_secs(there.unwrap_or_else(|| panic!("{moved:?}")));
+        assert!(there >= Duration::from_secs(4_990) + SystemClock.boot(), "{there:?}");
+    }
+}
