@@ -178,3 +178,23 @@ fn verbs_refuse_what_could_never_work() {
     }
     scene.made.run(&["audit", "verify"]).expect("the log still verifies");
 }
+
+#[test]
+fn a_secret_in_the_environment_or_a_token_that_others_may_read_refuses_the_start() {
+    let mut made = Installation::prepare().expect("settings");
+    let mut named = made.daemon("server", &[("AVOUCH_SEAL_KEY", "x")]).expect("an issuer");
+    assert_eq!(named.wait().expect("ended").code(), Some(2));
+    made.start_server(&[]).expect("an issuer");
+    made.token("n1").expect("a token");
+    let mut named = made.daemon("helper", &[("AVOUCH_JOIN_TOKEN", "x")]).expect("a helper");
+    assert_eq!(named.wait().expect("ended").code(), Some(2));
+    let said = made.logs();
+    assert!(said.contains("AVOUCH_SEAL_KEY") && said.contains("AVOUCH_JOIN_TOKEN"), "{said}");
+    let token = made.path("keys/token");
+    assert_eq!(fs::metadata(&token).expect("the token").permissions().mode() & 0o7777, 0o600);
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o640)).expect("mode");
+    let (code, said) = fails(&made, "helper").expect("it fails");
+    assert!(code != 0 && said.contains("its mode is 0640"), "{said}");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("mode");
+    made.start_helper(&[]).expect("it was not used up");
+}

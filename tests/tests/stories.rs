@@ -274,6 +274,22 @@ fn a_token_is_used_once_and_the_log_verifies_offline() {
     assert!(said.stderr.chars().any(|c| c.is_ascii_digit()), "{said:?}");
 }
 
+/// The SVID that the helper joined with ends after 20 s: what answers after that is a renewed one.
+#[test]
+fn a_nodes_svid_is_renewed_over_and_over_and_the_helper_goes_on() {
+    let mut made = avouch_tests::Installation::prepare_with("[svid]\nnode_ttl = \"20s\"\n", "").expect("settings");
+    let begun = Instant::now();
+    made.start_both().expect("started");
+    let scene = Scene::on(made).expect("a scene");
+    let renewals = || scene.made.run(&["audit", "export", "--out", "-"]).expect("export").stdout;
+    while renewals().matches("\"code\":\"node.renewed\"").count() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", scene.made.logs());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(20), "the first SVID has ended");
+    assert!(scene.curl("researcher", &[&scene.plain("/repos/x")]).expect("curl").ends_with("200"));
+}
+
 /// A loop of calls, each printed as its status.
 fn calls(url: &str) -> String {
     format!("while :; do curl -s -o /dev/null --max-time 5 -w '%{{http_code}}\\n' '{url}'; sleep 0.1; done")
