@@ -288,7 +288,6 @@ async fn who_asks_too_often_is_told_to_slow_down() {
 /// Not a test of its own: a process that opens a stream, leaves the connection to another one, and waits to be killed.
 #[tokio::test]
 async fn in_the_place_of_a_workload() {
-    use std::io::Read;
     let Ok(path) = std::env::var("TEST_WORKLOAD_SOCKET") else { return };
     let channel = unix::dial(std::path::Path::new(&path)).await.unwrap();
     let mut client = SpiffeWorkloadApiClient::new(channel);
@@ -305,9 +304,9 @@ async fn in_the_place_of_a_workload() {
             handed.push(copy);
         }
     }
-    let holder = std::process::Command::new("sleep").arg("97.0423").spawn().unwrap();
+    let mut holder = std::process::Command::new("sleep").arg("97.0423").spawn().unwrap();
     println!("holder:{}", holder.id());
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    holder.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,7 +318,7 @@ async fn the_stream_of_a_process_that_has_exited_ends_though_another_holds_its_c
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "workload::tests::in_the_place_of_a_workload", "--nocapture"])
         .env("TEST_WORKLOAD_SOCKET", rig._directory.path().join("workload.sock"))
-        .stdin(Stdio::piped())
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
