@@ -8,7 +8,7 @@ use avouch_wire::unix::roots::{Roots, Unreadable};
 use avouch_words::{Name, Selector, Ulid};
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
@@ -65,8 +65,13 @@ impl Attestor {
             return Ok(found);
         }
         let (peer, sessions, unix) = (caller.peer().clone(), self.sessions.clone(), self.unix.clone());
+        let roots = self.roots.clone();
         let found = blocking(move || {
             let member = sessions.member(&peer).map_err(refuse)?;
+            // A session of an earlier helper: whose it was is not known any more, and its uid alone may be more.
+            if member.is_none() && is_listed(&roots, &peer)? {
+                return Err(NotAttested::Refused);
+            }
             let inside = member.as_ref().map(|member| (&member.agent, member.session));
             let facts = examine(&unix, &peer, inside, digested)?;
             Ok(Attested { facts, member, generation, digested })
@@ -94,7 +99,7 @@ impl Attestor {
         let (peer, sessions, roots) = (peer.clone(), self.sessions.clone(), self.roots.clone());
         blocking(move || {
             let known = sessions.member(&peer).map_err(refuse)?.is_some();
-            Ok(known || Roots::read(&roots).map_err(refuse)?.holds(&peer).map_err(refuse)?)
+            Ok(known || is_listed(&roots, &peer)?)
         })
         .await
     }
@@ -148,6 +153,11 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(NotAttested::Refused))
 }
 
+/// Whether the process is inside a session by the list that the issuer reads.
+fn is_listed(roots: &Path, peer: &Peer) -> Result<bool, NotAttested> {
+    Roots::read(roots).and_then(|roots| roots.holds(peer)).map_err(refuse)
+}
+
 fn refuse(error: Unreadable) -> NotAttested {
     tracing::warn!(%error, "attest.session.unknown");
     NotAttested::Refused
@@ -158,9 +168,28 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
 
+    /// Otherwise a helper that starts again would serve it whatever the uid alone is entitled to.
+    #[tokio::test]
+    async fn a_process_in_a_session_of_an_earlier_helper_is_nobody() {
+        let roots = tempfile::tempdir().unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let us = Peer::of(&ours).unwrap();
+        let session = Ulid::new(avouch_words::Millis(1), [7; 10]);
+        avouch_wire::unix::roots::write(roots.path(), session, &us).unwrap();
+        let attestor = Attestor::new(Arc::default(), roots.path().to_owned());
+        let caller = Caller::new(us);
+        assert_eq!(attestor.attest(&caller).await.err(), Some(NotAttested::Refused));
+        avouch_wire::unix::roots::remove(roots.path(), session).unwrap();
+        assert!(attestor.attest(&caller).await.is_ok());
+        drop(roots);
+        let later = Caller::new(Peer::of(&ours).unwrap());
+        assert_eq!(attestor.attest(&later).await.err(), Some(NotAttested::Refused), "no list is no answer");
+    }
+
     #[tokio::test]
     async fn a_program_is_hashed_only_once_an_agent_asks_for_it() {
-        let attestor = Attestor::new(Arc::default(), PathBuf::new());
+        let roots = tempfile::tempdir().unwrap();
+        let attestor = Attestor::new(Arc::default(), roots.path().to_owned());
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let caller = Caller::new(Peer::of(&ours).unwrap());
         let hashed = |found: &Attested| found.facts.iter().any(|fact| fact.as_str().starts_with("unix:sha256:"));
