@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_policy::RefusalCode;
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use super::exchange::{Exchange, Fault, timed};
+use super::exchange::{Exchange, Fault, attended, timed};
 use super::fields;
 use super::h1::{Body, Framing, HeadFault, Input, ResponseHead, write};
 use super::pool::Upstream;
@@ -39,7 +40,8 @@ impl Exchange<'_> {
         let mut scrub = needles.map(|needles| Scrubber::new(Arc::clone(needles)));
         let whole = match framing {
             Framing::Length(length) if length <= WHOLE_MAX => {
-                Some(take_whole(&mut body, upstream, scrub.as_mut(), progress).await?)
+                let whole = take_whole(&mut body, upstream, scrub.as_mut(), progress);
+                Some(attended(&mut self.client.input, whole).await?)
             }
             Framing::None | Framing::Length(_) | Framing::Chunked | Framing::UntilClose => None,
         };
@@ -94,10 +96,10 @@ impl Exchange<'_> {
         chunks: bool,
         progress: &Progress,
     ) -> Result<(), Fault> {
-        let unclean = |_| Fault::Refused(RefusalCode::UpstreamUnclean);
         let mut clean = Vec::new();
         loop {
-            let piece = body.next(&mut upstream.input, ANSWER_IDLE).await.map_err(unclean)?;
+            let next = next_piece(body, &mut upstream.input);
+            let piece = attended(&mut self.client.input, next).await?;
             progress.received(piece.as_ref().map_or(0, |piece| piece.len() as u64));
             clean.clear();
             match (&piece, scrub.as_mut()) {
@@ -160,9 +162,7 @@ async fn take_whole(
     progress: &Progress,
 ) -> Result<Vec<u8>, Fault> {
     let mut clean = Vec::new();
-    while let Some(piece) =
-        body.next(&mut upstream.input, ANSWER_IDLE).await.map_err(|_| Fault::Refused(RefusalCode::UpstreamUnclean))?
-    {
+    while let Some(piece) = next_piece(body, &mut upstream.input).await? {
         progress.received(piece.len() as u64);
         match &mut scrub {
             Some(scrub) => scrub.push(&piece, &mut clean),
@@ -173,6 +173,10 @@ async fn take_whole(
         scrub.finish(&mut clean);
     }
     Ok(clean)
+}
+
+async fn next_piece(body: &mut Body, from: &mut Input) -> Result<Option<Bytes>, Fault> {
+    body.next(from, ANSWER_IDLE).await.map_err(|_| Fault::Refused(RefusalCode::UpstreamUnclean))
 }
 
 /// The server's fields that go back, each scrubbed; a field whose name shows a credential does not.

@@ -105,7 +105,7 @@ impl Exchange<'_> {
         crash_point("after-upstream-write");
         let mut response = ResponseHead::default();
         if self.body.is_done() {
-            read_answer(&mut response, &mut upstream.input, gone).await?;
+            attended(&mut self.client.input, read_answer(&mut response, &mut upstream.input, gone)).await?;
         } else {
             self.upload(upstream, &mut response, request).await?;
         }
@@ -192,15 +192,15 @@ impl Exchange<'_> {
         }
         let unreachable = || Fault::Refused(RefusalCode::UpstreamUnreachable);
         let chunked = request.body() == Declared::Streamed;
-        let uploading = pump(self.body, &mut self.client.input, &mut upstream.output, &mut self.client.out, chunked);
         let answering = read_answer(response, &mut upstream.input, unreachable);
-        tokio::pin!(uploading, answering);
+        tokio::pin!(answering);
+        let client = &mut *self.client;
         let uploaded = tokio::select! {
             answered = &mut answering => return answered,
-            uploaded = &mut uploading => uploaded,
+            uploaded = pump(self.body, &mut client.input, &mut upstream.output, &mut client.out, chunked) => uploaded,
         };
         match uploaded {
-            Ok(()) => answering.await,
+            Ok(()) => attended(&mut self.client.input, answering).await,
             Err(Upload::Client(fault)) => Err(Fault::Refused(fault)),
             // It may have said why before it stopped to read.
             Err(Upload::Server) => timeout(LAST_WORD, answering).await.unwrap_or_else(|_| Err(unreachable())),
@@ -249,6 +249,18 @@ async fn pump(
 /// Methods of which a second try changes nothing (RFC 9110 §9.2.1).
 fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+/// Waits for a server as long as the client does: nobody else notices that it has gone while the server is silent.
+pub(super) async fn attended<T>(
+    client: &mut Input,
+    server: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    tokio::select! {
+        biased;
+        said = server => said,
+        () = client.abandoned() => Err(Fault::Client),
+    }
 }
 
 /// Bounds a write.

@@ -62,6 +62,12 @@ impl Input {
         Ok(())
     }
 
+    /// Waits until the other side has closed, or has sent more than it may while it waits for an answer. What it
+    /// sends until then is kept.
+    pub(crate) async fn abandoned(&mut self) {
+        while self.buffer.len() <= READ_SIZE && matches!(self.fill().await, Ok(1..)) {}
+    }
+
     /// Whether bytes were read that no message has claimed.
     pub(crate) fn has_leftover(&self) -> bool {
         !self.buffer.is_empty()

@@ -144,3 +144,46 @@ async fn the_state_going_away_cuts_everything() {
     drop(state);
     assert!(conn.is_closed().await);
 }
+
+/// What a client leaves behind must not hold a place, a connection upstream and a value for as long as a server likes
+/// to think.
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_call_however_silent_the_server_is() {
+    let late = |head: &str| {
+        Tool::plain({
+            let head = head.as_bytes().to_vec();
+            move |_| Answer::Hang(head.clone())
+        })
+    };
+    let silent = late("").await;
+    let half_said = late("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await;
+    let streamed = late("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    for (which, tool) in [silent, half_said, streamed].into_iter().enumerate() {
+        for last in ["", "x"] {
+            let world = World::new(&[], Unbound::Deny);
+            world.bind_plain(&tool);
+            let agents = world.session("researcher");
+            let mut conn = connect(agents.address).await;
+            conn.write(get(&tool, "/ok/slow")).await;
+            world.open(1).await;
+            conn.write(last).await;
+            drop(conn);
+            world.open(0).await;
+            assert!(tool.count() > 0, "{which}");
+        }
+    }
+}
+
+/// More than was asked is not kept for it either.
+#[tokio::test]
+async fn a_client_that_goes_on_sending_while_it_waits_is_cut() {
+    let tool = Tool::plain(|_| Answer::Hang(Vec::new())).await;
+    let world = World::new(&[], Unbound::Deny);
+    world.bind_plain(&tool);
+    let agents = world.session("researcher");
+    let mut conn = connect(agents.address).await;
+    conn.write(get(&tool, "/ok/slow")).await;
+    world.open(1).await;
+    conn.write(vec![b'x'; 256 * 1024]).await;
+    world.open(0).await;
+}
