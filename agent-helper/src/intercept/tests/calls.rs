@@ -288,3 +288,16 @@ async fn with_the_real_spool_each_request_the_tool_saw_has_a_durable_intent() {
     assert_eq!((recorded("broker.intent"), recorded("broker.outcome"), recorded("broker.denied")), (5, 5, 1));
     assert!(!shows_secret(&text));
 }
+
+/// The field is of no known credential's name: only that it is this binding's slot takes the client's own away.
+#[tokio::test]
+async fn a_clients_own_field_of_the_slots_name_stays_behind() {
+    let tool = Tool::plain(|_| ok("")).await;
+    let world = World::new(&[], Unbound::Deny);
+    world.bind("tool", &plain_binding(&tool, r#"{"header":{"name":"x-odd-name"}}"#));
+    let request = get(&tool, "/ok/x").replacen("\r\n", "\r\nX-Odd-Name: mine\r\nx-odd-name: mine too\r\n", 1);
+    assert_eq!(once(&world.session("researcher"), request).await.status, 200);
+    let seen = tool.last().to_ascii_lowercase();
+    assert!(seen.matches("x-odd-name: ").count() == 1 && !seen.contains("mine"), "{seen}");
+    assert!(shows_secret(&tool.last()), "{seen}");
+}
