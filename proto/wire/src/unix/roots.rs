@@ -4,6 +4,8 @@
 use super::peer::Peer;
 use super::proc::{Stat, cgroup, own_pid_namespace};
 use avouch_words::Ulid;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -81,25 +83,71 @@ pub fn remove(directory: &Path, session: Ulid) -> io::Result<()> {
     }
 }
 
-/// Takes the roots away that have ended, with nothing left in their cgroup: what a helper does at its start. A root
-/// that is alive stays, although its session went with an earlier helper: what descends from it may not administer.
+/// Takes the roots away that have ended, with nothing left in their cgroup, and what is no root: what a helper does at
+/// its start. A root that is alive stays, although its session went with an earlier helper: what descends from it may
+/// not administer. Where it cannot be told, nothing is taken away and this fails.
 pub fn prune(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let root: Option<Root> = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let lives = root.is_some_and(|root| {
-            let inhabited = |cgroup: &String| {
-                let processes = Path::new(CGROUPS).join(cgroup.trim_start_matches('/')).join("cgroup.procs");
-                fs::read(processes).is_ok_and(|list| !list.is_empty())
-            };
-            Stat::of(root.pid).is_ok_and(|stat| stat.start_time == root.start && !stat.has_ended())
-                || root.cgroup.as_ref().is_some_and(inhabited)
-        });
+        let finished = name(&path).is_some_and(|name| !name.starts_with(TEMPORARY));
+        let lives = match Root::read(&path)?.filter(|_| finished) {
+            Some(root) => root.is_alive()? || root.is_inhabited()?,
+            None => false,
+        };
         if !lives {
             fs::remove_file(path)?;
         }
     }
     Ok(())
+}
+
+impl Root {
+    /// What a file says; nothing if it is no root. Whoever can write to the directory shall not make us wait by a file
+    /// of another kind, nor read elsewhere.
+    fn read(path: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => fs::File::from(file),
+            // A symbolic link; a socket.
+            Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !file.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        file.take(MAX_ROOT + 1).read_to_end(&mut text)?;
+        let root: Option<Self> = serde_json::from_slice(&text).ok();
+        Ok(root.filter(|root| text.len() as u64 <= MAX_ROOT && root.pid > 0))
+    }
+
+    fn is_alive(&self) -> io::Result<bool> {
+        match Stat::of(self.pid) {
+            Ok(stat) => Ok(stat.start_time == self.start && !stat.has_ended()),
+            Err(error) if has_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether processes are left in its own cgroup.
+    fn is_inhabited(&self) -> io::Result<bool> {
+        let Some(cgroup) = &self.cgroup else { return Ok(false) };
+        let processes = Path::new(CGROUPS).join(cgroup.trim_start_matches('/')).join("cgroup.procs");
+        match fs::File::open(processes).and_then(|mut list| list.read(&mut [0])) {
+            Ok(read) => Ok(read > 0),
+            Err(error) if has_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name().and_then(|name| name.to_str())
+}
+
+/// It ended before it was looked for, or while it was read.
+fn has_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || Errno::from_io_error(error) == Some(Errno::SRCH)
 }
 
 impl Roots {
@@ -112,35 +160,29 @@ impl Roots {
         }
         let namespace = own_pid_namespace().map_err(|error| failed(directory, error))?;
         let mut roots = Vec::new();
-        for entry in fs::read_dir(directory).map_err(|error| failed(directory, error))? {
+        for (nth, entry) in fs::read_dir(directory).map_err(|error| failed(directory, error))?.enumerate() {
             let path = entry.map_err(|error| failed(directory, error))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name(&path).unwrap_or_default();
+            if nth >= MAX_ROOTS {
+                return Err(Unreadable::Malformed(directory.to_owned()));
+            }
             if name.starts_with(TEMPORARY) {
                 continue;
             }
-            if Ulid::parse(name).is_err() || roots.len() >= MAX_ROOTS {
+            if Ulid::parse(name).is_err() {
                 return Err(Unreadable::Malformed(path));
             }
-            let mut text = Vec::new();
-            match fs::File::open(&path).and_then(|file| file.take(MAX_ROOT + 1).read_to_end(&mut text)) {
+            let root = match Root::read(&path) {
+                Ok(Some(root)) => root,
+                Ok(None) => return Err(Unreadable::Malformed(path)),
                 // The session ended while we read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(&path, error)),
-                Ok(_) => {}
-            }
-            let root: Option<Root> = serde_json::from_slice(&text).ok();
-            let Some(root) = root.filter(|root| text.len() as u64 <= MAX_ROOT && root.pid > 0) else {
-                return Err(Unreadable::Malformed(path));
             };
             if root.pid_namespace != namespace {
                 return Err(Unreadable::OtherNamespace(directory.to_owned()));
             }
-            let alive = match Stat::of(root.pid) {
-                Ok(stat) => stat.start_time == root.start && !stat.has_ended(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(failed(&path, error)),
-            };
-            if alive || root.cgroup.is_some() {
+            if root.is_alive().map_err(|error| failed(&path, error))? || root.cgroup.is_some() {
                 roots.push(root);
             }
         }
@@ -220,11 +262,11 @@ fn is_below(pid: i32, root: &Peer) -> bool {
     false
 }
 
-/// Begins the name of a file that is being written.
 /// Where cgroup v2 is mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// Begins the name of a file that is being written.
 const TEMPORARY: &str = ".new-";
-/// Sessions at a time on one host.
+/// Files in the list, those of sessions that have ended and are not yet taken away among them.
 const MAX_ROOTS: usize = 4096;
 /// The largest file, in bytes.
 const MAX_ROOT: u64 = 4096;

@@ -342,6 +342,37 @@ async fn a_session_holds_its_root_and_all_below() {
     assert!(Roots::read(&list).unwrap().holds(&us).unwrap(), "who is alive stays a root after a helper's restart");
 }
 
+fn dead(cgroup: &str) -> String {
+    let namespace = super::proc::own_pid_namespace().unwrap();
+    format!("{{{cgroup}\"pid\":1,\"pid_namespace\":{namespace},\"start\":1}}")
+}
+
+/// What cannot be looked at may be alive, as when descriptors have run out.
+#[test]
+fn a_root_of_which_nothing_can_be_told_is_not_taken_away() {
+    let place = private();
+    let file = place.path().join(session().to_string());
+    fs::write(&file, dead(&format!("\"cgroup\":\"/{}\",", "x".repeat(300)))).unwrap();
+    assert!(roots::prune(place.path()).is_err());
+    assert!(file.exists());
+    fs::write(&file, dead("\"cgroup\":\"/nowhere\",")).unwrap();
+    roots::prune(place.path()).unwrap();
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_list_without_end_is_not_read_to_its_end() {
+    let place = private();
+    for nth in 0..=4096_u64 {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&nth.to_be_bytes());
+        fs::write(place.path().join(Ulid::new(Millis(1), random).to_string()), dead("")).unwrap();
+    }
+    assert!(matches!(Roots::read(place.path()), Err(Unreadable::Malformed(_))));
+    roots::prune(place.path()).unwrap();
+    assert!(Roots::read(place.path()).is_ok());
+}
+
 #[test]
 fn a_root_of_another_start_time_is_another_process() {
     let place = private();
@@ -400,10 +431,14 @@ fn a_list_that_cannot_be_trusted_refuses() {
     assert!(matches!(Roots::read(&list), Err(Unreadable::OtherNamespace(_))));
     fs::remove_file(&file).unwrap();
     symlink("/nowhere", &file).unwrap();
-    assert!(Roots::read(&list).is_ok(), "gone while it was read");
+    assert!(matches!(Roots::read(&list), Err(Unreadable::Malformed(_))), "a link leads anywhere");
     fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(matches!(Roots::read(&list), Err(Unreadable::Malformed(_))), "nobody is waited for");
+    roots::prune(&list).unwrap();
+    assert!(!file.exists());
     fs::create_dir(&file).unwrap();
-    assert!(Roots::read(&list).is_err());
+    assert!(matches!(Roots::read(&list), Err(Unreadable::Malformed(_))));
     fs::remove_dir(&file).unwrap();
     fs::write(list.join("not-a-session"), "").unwrap();
     assert!(matches!(Roots::read(&list), Err(Unreadable::Malformed(_))));
