@@ -24,14 +24,14 @@ use crate::ship::Shipper;
 use crate::spool::{Spool, SpoolFault};
 use crate::stale::StaleWatch;
 use crate::sync::Follower;
-use crate::workload::{self, CALLS_AT_ONCE, CALLS_PER_SECOND, Gate, Workload};
+use crate::workload::{self, CALLS_AT_ONCE, CALLS_PER_SECOND, Gate, STREAMS, STREAMS_OF_UID, Workload};
 use avouch_audit::field::Outside;
 use avouch_audit::record::HelperEvent;
 use avouch_config::{self as config, Health, HelperConfig, Owner, Readiness, StartError};
 use avouch_sources::SealedStore;
 use avouch_wire::local::helper_server::HelperServer;
 use avouch_wire::tls;
-use avouch_wire::unix::{self, Taken, roots};
+use avouch_wire::unix::{self, Slots, Taken, roots};
 use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use avouch_words::{Bundles, Clock, Name};
 use futures_util::{FutureExt, Stream};
@@ -106,7 +106,7 @@ impl Helper {
         let proxy = Proxy::new(broker.clone(), &roots).map_err(|error| internal("TLS cannot be set up", error))?;
         let stale = Arc::new(StaleWatch::new(freshness.clone(), states.subscribe(), journal.clone(), clock.clone()));
 
-        let workload = Workload::new(Arc::new(workload::Desk {
+        let desk = Arc::new(workload::Desk {
             states: states.subscribe(),
             identities: identities.clone(),
             jwt: jwt.clone(),
@@ -114,7 +114,8 @@ impl Helper {
             attestor: attestor.clone(),
             journal: journal.clone(),
             clock: clock.clone(),
-        }));
+        });
+        let workload = Workload::new(desk, Slots::new(STREAMS, STREAMS_OF_UID));
         let admin = Local::new(Arc::new(local::Desk {
             operators: config.operators.iter().map(|operator| operator.uid).collect(),
             attestor: attestor.clone(),

@@ -16,8 +16,10 @@ pub use gate::{CALLS_AT_ONCE, CALLS_PER_SECOND, Gate};
 pub use refusal::Refusal;
 
 use crate::peer::Caller;
+use avouch_wire::unix::{Slot, Slots};
 use avouch_wire::workload as api;
 use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -26,12 +28,19 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub struct Workload {
     desk: Arc<Desk>,
+    streams: Slots,
 }
 
 impl Workload {
-    /// Serves from this desk.
-    pub fn new(desk: Arc<Desk>) -> Self {
-        Self { desk }
+    /// Serves from this desk, and no more streams than these at a time.
+    pub fn new(desk: Arc<Desk>, streams: Slots) -> Self {
+        Self { desk, streams }
+    }
+
+    /// A stream's place is its user's from before its first message is made until it is dropped: whoever opens streams
+    /// and never reads them runs out of places, and others do not (F24).
+    fn place(&self, caller: &Caller) -> Result<Slot, Refusal> {
+        self.streams.take(caller.uid()).ok_or(Refusal::TooOften)
     }
 }
 
@@ -48,14 +57,18 @@ impl SpiffeWorkloadApi for Workload {
         &self,
         request: Request<api::X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
-        Ok(Response::new(fetch_x509_svid::stream(self.desk.clone(), caller(&request)?).await?))
+        let caller = caller(&request)?;
+        let place = self.place(&caller)?;
+        Ok(Response::new(held(fetch_x509_svid::stream(self.desk.clone(), caller).await?, place)))
     }
 
     async fn fetch_x509_bundles(
         &self,
         request: Request<api::X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
-        Ok(Response::new(fetch_x509_bundles::stream(self.desk.clone(), caller(&request)?).await?))
+        let caller = caller(&request)?;
+        let place = self.place(&caller)?;
+        Ok(Response::new(held(fetch_x509_bundles::stream(self.desk.clone(), caller).await?, place)))
     }
 
     async fn fetch_jwtsvid(
@@ -70,7 +83,9 @@ impl SpiffeWorkloadApi for Workload {
         &self,
         request: Request<api::JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
-        Ok(Response::new(fetch_jwt_bundles::stream(self.desk.clone(), caller(&request)?).await?))
+        let caller = caller(&request)?;
+        let place = self.place(&caller)?;
+        Ok(Response::new(held(fetch_jwt_bundles::stream(self.desk.clone(), caller).await?, place)))
     }
 
     async fn validate_jwtsvid(
@@ -82,9 +97,18 @@ impl SpiffeWorkloadApi for Workload {
     }
 }
 
+fn held<T: Send + 'static>(stream: Stream<T>, place: Slot) -> Stream<T> {
+    stream.inspect(move |_| _ = &place).boxed()
+}
+
 fn caller<T>(request: &Request<T>) -> Result<Arc<Caller>, Refusal> {
     request.extensions().get::<Arc<Caller>>().cloned().ok_or(Refusal::NotEntitled)
 }
+
+/// Streams open at a time.
+pub const STREAMS: usize = 20_480;
+/// Of these, streams of one user: many thousands are honest, where many programs of one user run (F23).
+pub const STREAMS_OF_UID: usize = 10_240;
 
 #[cfg(test)]
 mod tests;

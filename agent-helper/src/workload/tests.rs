@@ -22,6 +22,9 @@ use tonic::Code;
 use tonic::transport::{Channel, Server};
 use tower::ServiceExt;
 
+/// Streams that one user may have here.
+const OPEN: usize = 6;
+
 struct Rig {
     authority: Arc<TestAuthority>,
     identities: Identities,
@@ -55,7 +58,7 @@ async fn rig_with(limit: UidLimit) -> Rig {
     };
     let path = directory.path().join("workload.sock");
     let listener = unix::listen(&path, 0o666).unwrap();
-    let service = SpiffeWorkloadApiServer::new(Workload::new(Arc::new(desk)));
+    let service = SpiffeWorkloadApiServer::new(Workload::new(Arc::new(desk), Slots::new(2 * OPEN, OPEN)));
     let server = Server::builder().layer(Gate::new(Arc::new(limit))).add_service(service);
     tokio::spawn(server.serve_with_incoming(connections(listener)));
     let channel = unix::dial(&path).await.unwrap();
@@ -336,4 +339,25 @@ async fn the_stream_of_a_process_that_has_exited_ends_though_another_holds_its_c
     rustix::process::kill_process(rustix::process::Pid::from_raw(holder).unwrap(), rustix::process::Signal::KILL)
         .unwrap();
     ended.expect("the stream ends with its process");
+}
+
+/// F24: it costs them, not others; a stream that is dropped leaves its place.
+#[tokio::test]
+async fn streams_that_nobody_reads_run_out_of_places() {
+    let rig = Rig::honest().await;
+    let mut open = Vec::new();
+    for _ in 0..OPEN {
+        open.push(rig.x509().await.unwrap());
+    }
+    assert_eq!(rig.x509().await.err(), Some(Code::ResourceExhausted));
+    let bundles = rig.client().fetch_x509_bundles(with_header(api::X509BundlesRequest {})).await;
+    assert_eq!(bundles.map(drop).map_err(|status| status.code()), Err(Code::ResourceExhausted));
+    assert!(rig.jwt(&["somebody"], "").await.is_ok(), "one answer is no stream");
+    open.pop();
+    let freed = async {
+        while rig.x509().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), freed).await.unwrap();
 }

@@ -1,8 +1,8 @@
 //! A stream that carries its peer, and hears only that peer.
 
 use super::authority::Authority;
-use super::listen::Slot;
 use super::peer::Peer;
+use super::slots::Slot;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};

@@ -159,7 +159,11 @@ impl Block {
             }
             Self::LongLength(text, value, shift) => {
                 let value = value.saturating_add(u32::from(*byte & 0x7f).checked_shl(shift).unwrap_or(u32::MAX));
-                if *byte & 0x80 != 0 { Self::LongLength(text, value, shift.saturating_add(7)) } else { Self::text(text, value) }
+                if *byte & 0x80 != 0 {
+                    Self::LongLength(text, value, shift.saturating_add(7))
+                } else {
+                    Self::text(text, value)
+                }
             }
             Self::Text(text, left) => {
                 let text = match text {

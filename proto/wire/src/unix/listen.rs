@@ -2,14 +2,13 @@
 
 use super::attested::{Attested, FIRST_BYTE_DEADLINE};
 use super::peer::Peer;
+use super::slots::{Slot, Slots};
 use nix::sys::socket::{setsockopt, sockopt};
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::mpsc;
@@ -72,7 +71,7 @@ pub fn listen(path: &Path, mode: u32) -> Result<Listener, Taken> {
     // What the umask took away.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
     let inner = socket.listen(BACKLOG).map_err(failed)?;
-    Ok(Listener { inner, slots: Slots::default() })
+    Ok(Listener { inner, slots: Slots::new(MAX_CONNECTIONS, MAX_CONNECTIONS_OF_UID) })
 }
 
 impl Listener {
@@ -122,48 +121,6 @@ impl Listener {
             }
         });
         ReceiverStream::new(receiver)
-    }
-}
-
-/// How many connections each user has.
-#[derive(Clone, Default)]
-struct Slots(Arc<Mutex<Counts>>);
-
-#[derive(Default)]
-struct Counts {
-    total: usize,
-    of_uid: HashMap<u32, usize>,
-}
-
-/// One connection's place; free again when dropped.
-pub struct Slot {
-    slots: Slots,
-    uid: u32,
-}
-
-impl Slots {
-    fn take(&self, uid: u32) -> Option<Slot> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = counts.of_uid.get(&uid).copied().unwrap_or(0);
-        if counts.total >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_OF_UID {
-            return None;
-        }
-        counts.total += 1;
-        counts.of_uid.insert(uid, own + 1);
-        Some(Slot { slots: self.clone(), uid })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut counts = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total -= 1;
-        if let Some(own) = counts.of_uid.get_mut(&self.uid) {
-            *own -= 1;
-            if *own == 0 {
-                counts.of_uid.remove(&self.uid);
-            }
-        }
     }
 }
 
@@ -220,25 +177,3 @@ const MAX_CONNECTIONS: usize = 4096;
 const MAX_CONNECTIONS_OF_UID: usize = 512;
 /// How long to wait after a failed accept, so that a full descriptor table does not spin.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// U15: one user's connections leave room for others.
-    #[test]
-    fn one_user_cannot_take_all_connections() {
-        let slots = Slots::default();
-        let mut flood: Vec<_> = (0..MAX_CONNECTIONS_OF_UID).map(|_| slots.take(1000).unwrap()).collect();
-        assert!(slots.take(1000).is_none());
-        let other = slots.take(1001).unwrap();
-        flood.pop();
-        assert!(slots.take(1000).is_some());
-        drop((flood, other));
-        assert_eq!(slots.0.lock().unwrap().total, 0);
-        assert!(slots.0.lock().unwrap().of_uid.is_empty());
-        let all: Vec<_> = (0..MAX_CONNECTIONS).map(|at| slots.take(at as u32).unwrap()).collect();
-        assert!(slots.take(99_999).is_none());
-        drop(all);
-    }
-}

@@ -8,11 +8,13 @@ mod listen;
 mod peer;
 mod proc;
 pub mod roots;
+mod slots;
 
 pub use attested::Attested;
 pub use dial::dial;
-pub use listen::{Accepted, Listener, Slot, Taken, listen};
+pub use listen::{Accepted, Listener, Taken, listen};
 pub use peer::{Peer, Unattested};
+pub use slots::{Slot, Slots};
 
 #[cfg(test)]
 mod tests;
