@@ -345,3 +345,12 @@ fn a_key_that_is_not_the_leafs_makes_no_identity() {
     assert_eq!(Identity::new(Vec::new(), &key.serialize_der()).err(), Some(BadIdentity::Empty));
     assert_eq!(format!("{:?}", ca.identity(NODE)), "Identity");
 }
+
+#[test]
+fn no_rule_allows_a_brokered_identity_or_another_trust_domain() {
+    let anybody = PeerRule::new(TrustDomain::parse("example.test").unwrap(), |_| true);
+    let allows = |text: &str| anybody.allows(&SpiffeId::parse(text).unwrap());
+    assert!(allows("spiffe://example.test/agent/researcher"));
+    assert!(!allows("spiffe://example.test/brokered/agent/researcher"));
+    assert!(!allows("spiffe://other.test/agent/researcher"));
+}
