@@ -122,10 +122,11 @@ fn nothing_is_injected_once_the_issuer_is_silent_for_the_bound_and_svids_go_on()
     let mut scene = Scene::on(made).expect("a scene");
     assert!(scene.curl("researcher", &[&scene.plain("/repos/x")]).expect("curl").ends_with("200"));
     // A session that has its identity before the issuer goes.
-    let gone = scene.made.path("gone");
-    let script =
-        format!("{0} svid show; until [ -e {1} ]; do sleep 0.1; done; {0} svid show", program(), gone.display());
+    let (held, gone) = (scene.made.path("held"), scene.made.path("gone"));
+    let wait = format!(": >{}; until [ -e {} ]; do sleep 0.1; done", held.display(), gone.display());
+    let script = format!("{0} svid show; {wait}; {0} svid show", program());
     let holder = scene.under_run("researcher", &["sh", "-c", &script]).spawn().expect("a session");
+    scene.made.until("the first SVID", |_| held.exists()).expect("shown");
     let mut warm =
         scene.under_run("researcher", &["sh", "-c", &calls(&scene.plain("/repos/x"))]).spawn().expect("a session");
     let mut calls = BufReader::new(warm.stdout.take().expect("stdout")).lines().map_while(Result::ok);
