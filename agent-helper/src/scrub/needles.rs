@@ -1,6 +1,6 @@
 //! What is looked for: the forms of every value that was sent, and the tables that find where one may begin.
 
-use super::walk::{MAX_TOKEN, bytes_of_escape, walk};
+use super::walk::{MAX_TOKEN, Steps, bytes_of_escape, walk};
 use super::{MARKER, Scrubber};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine;
@@ -122,29 +122,32 @@ impl Needles {
     }
 
     /// Where whole forms stand, as they are found; they may overlap and repeat.
-    pub(super) fn find(&self, input: &[u8], mut with: impl FnMut(usize, usize)) {
+    pub(super) fn find(&self, input: &[u8], steps: &Steps, mut with: impl FnMut(usize, usize)) {
         let mut from = 0;
         while let Some(hit) = self.anchors.find(aho_corasick::Input::new(input).span(from..input.len())) {
             for which in &self.by_anchor[hit.pattern().as_usize()] {
-                if let Some(end) = walk(&self.forms[*which].bytes, 0, input, hit.start()).end {
+                if let Some(end) = walk(&self.forms[*which].bytes, 0, input, hit.start(), steps).end {
                     with(hit.start(), end);
                 }
             }
             from = hit.start() + 1;
         }
-        escapes(input, |at| bytes_of_escape(input, at, |byte| self.find_escaped(byte, input, at, &mut with)));
+        escapes(input, |at| bytes_of_escape(input, at, |byte| self.find_escaped(byte, input, at, steps, &mut with)));
     }
 
     /// Forms whose first escaped byte is this one: all that stands before it stands plain.
-    fn find_escaped(&self, byte: u8, input: &[u8], at: usize, with: &mut impl FnMut(usize, usize)) {
+    fn find_escaped(&self, byte: u8, input: &[u8], at: usize, steps: &Steps, with: &mut impl FnMut(usize, usize)) {
         let range = self.places_at[usize::from(byte)]..self.places_at[usize::from(byte) + 1];
         for place in &self.places[range] {
+            if steps.are_used_up() {
+                return;
+            }
             let form = &self.forms[(place >> 32) as usize].bytes;
             let index = (place & 0xffff_ffff) as usize;
             let before = at.checked_sub(index).map(|start| (start, &input[start..at]));
             if let Some((start, before)) = before
                 && before == &form[..index]
-                && let Some(end) = walk(form, index, input, at).end
+                && let Some(end) = walk(form, index, input, at, steps).end
             {
                 with(start, end);
             }
@@ -152,20 +155,20 @@ impl Needles {
     }
 
     /// Where the first unfinished form begins: from there on the input must wait for what follows.
-    pub(super) fn unfinished(&self, input: &[u8]) -> usize {
-        self.first_begun(input, |_| 1).unwrap_or(input.len())
+    pub(super) fn unfinished(&self, input: &[u8], steps: &Steps) -> usize {
+        self.first_begun(input, steps, |_| 1).unwrap_or(input.len())
     }
 
     /// Where the first form begins that the end of the input cut off, but for its first few bytes.
-    pub(super) fn cut_off(&self, input: &[u8]) -> Option<usize> {
-        self.first_begun(input, |form| form.cut_off)
+    pub(super) fn cut_off(&self, input: &[u8], steps: &Steps) -> Option<usize> {
+        self.first_begun(input, steps, |form| form.cut_off)
     }
 
-    fn first_begun(&self, input: &[u8], least: impl Fn(&Form) -> usize) -> Option<usize> {
+    fn first_begun(&self, input: &[u8], steps: &Steps, least: impl Fn(&Form) -> usize) -> Option<usize> {
         let window = input.len().saturating_sub(self.longest * MAX_TOKEN);
         (window..input.len()).find(|at| {
             let begun = |form: &Form| {
-                let met = walk(&form.bytes, 0, input, *at).met;
+                let met = walk(&form.bytes, 0, input, *at, steps).met;
                 // An escape that is itself cut off has met nothing yet, and still has to wait.
                 met.is_some_and(|met| met.max(1) >= least(form))
             };

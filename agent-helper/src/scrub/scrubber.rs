@@ -1,5 +1,6 @@
 //! The stream: what cannot be the beginning of a form goes on at once, the rest waits for what follows.
 
+use super::walk::Steps;
 use super::{MARKER, Needles};
 use bytes::BufMut;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ pub struct Scrubber {
     /// So many first bytes of `held` are part of a form that was found; their marker is written.
     covered: usize,
     reflected: bool,
+    /// What came could not be searched within bounds: nothing of the rest goes on.
+    shut: bool,
 }
 
 impl Scrubber {
     /// A scrubber for one body.
     pub fn new(needles: Arc<Needles>) -> Self {
-        Self { needles, held: Zeroizing::default(), covered: 0, reflected: false }
+        Self { needles, held: Zeroizing::default(), covered: 0, reflected: false, shut: false }
     }
 
     /// Takes a chunk, and writes all that cannot be the beginning of a form. What stays held may be looked at with
@@ -40,7 +43,9 @@ impl Scrubber {
     pub fn finish(&mut self, out: &mut impl BufMut) {
         let held = std::mem::take(&mut self.held);
         let plain = &held[self.covered.min(held.len())..];
-        match self.needles.cut_off(plain) {
+        let steps = Steps::for_input(plain.len());
+        let cut_off = self.needles.cut_off(plain, &steps);
+        match if steps.are_used_up() { Some(0) } else { cut_off } {
             Some(at) => {
                 out.put_slice(&plain[..at]);
                 // Directly behind a form that was found, one marker stands for both.
@@ -66,10 +71,19 @@ impl Scrubber {
 
     /// Writes what is settled of `input`, and tells where that which is not begins.
     fn scan(&mut self, input: &[u8], out: &mut impl BufMut) -> usize {
+        if self.shut {
+            return input.len();
+        }
+        let steps = Steps::for_input(input.len());
         let mut found = Vec::new();
-        self.needles.find(input, |start, end| found.push((start, end)));
+        self.needles.find(input, &steps, |start, end| found.push((start, end)));
         found.sort_unstable();
-        let waits = self.needles.unfinished(input);
+        let waits = self.needles.unfinished(input, &steps);
+        if steps.are_used_up() {
+            out.put_slice(MARKER);
+            (self.shut, self.reflected, self.covered) = (true, true, 0);
+            return input.len();
+        }
         // All of `input` before `written` is written, or covered by a marker that is.
         let mut written = self.covered;
         for (start, end) in found {

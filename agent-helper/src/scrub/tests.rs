@@ -364,3 +364,16 @@ proptest! {
         prop_assert_eq!(out, text);
     }
 }
+
+/// Each escape of such a value has many readings, from each place on: without a bound this takes minutes.
+#[test]
+fn a_value_of_nothing_but_escapes_is_not_searched_for_without_end() {
+    for (value, body) in [("%", "%"), ("%25", "%25"), ("\\", "\\"), ("%\\", "\\u0025%")] {
+        let value = value.repeat(1 << 12);
+        let body =
+            [b"before ", body.repeat((15 << 10) / body.len()).as_bytes(), b" behind ", value.as_bytes()].concat();
+        let (out, reflected) = scrub(&needles(&[value.as_bytes()]), &body.chunks(1 << 10).collect::<Vec<_>>());
+        let stands = out.windows(value.len()).any(|window| window == value.as_bytes());
+        assert!(reflected && !stands, "what cannot be searched does not go on");
+    }
+}

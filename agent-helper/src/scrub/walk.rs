@@ -2,6 +2,7 @@
 //! (also twice or three times over) or escaped as in a JSON string (also inside other strings). Where two readings are
 //! possible, both are followed.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 /// The most bytes of input that stand for one byte of a form.
@@ -10,6 +11,10 @@ pub(super) const MAX_TOKEN: usize = MAX_BACKSLASHES + 5;
 const MAX_BACKSLASHES: usize = 15;
 /// `%25` in place of `%`, so many times.
 const MAX_REESCAPES: usize = 3;
+
+/// Far more than values and answers of any use need.
+const STEPS_PER_BYTE: u64 = 64;
+const STEPS_LEAST: u64 = 256 * 1024;
 
 /// What a walk came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +28,28 @@ pub(super) struct Walk {
 /// One reading: the next byte of the form, and where in the input it is looked for.
 type Place = (usize, usize);
 
+/// How many steps may still be walked. Values of nothing but escapes have so many readings that without an end one
+/// answer could keep us for minutes; whoever looks has to ask at the end whether it was the steps that ended first.
+pub(super) struct Steps(Cell<u64>);
+
+impl Steps {
+    /// For so many bytes of input.
+    pub(super) fn for_input(bytes: usize) -> Self {
+        Self(Cell::new(STEPS_LEAST + STEPS_PER_BYTE * bytes as u64))
+    }
+
+    pub(super) fn are_used_up(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    fn take(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        !self.are_used_up()
+    }
+}
+
 /// Walks from `form[from]` at `input[at]`.
-pub(super) fn walk(form: &[u8], from: usize, input: &[u8], at: usize) -> Walk {
+pub(super) fn walk(form: &[u8], from: usize, input: &[u8], at: usize, steps: &Steps) -> Walk {
     let mut found = Walk::default();
     let mut open: Vec<Place> = Vec::new();
     let mut seen: BTreeSet<Place> = BTreeSet::new();
@@ -46,8 +71,8 @@ pub(super) fn walk(form: &[u8], from: usize, input: &[u8], at: usize) -> Walk {
             (form[index] == input[place] && !known).then_some((index + 1, place + 1))
         };
         match next.or_else(|| open.pop()) {
-            Some(next) => (index, place) = next,
-            None => return found,
+            Some(next) if steps.take() => (index, place) = next,
+            Some(_) | None => return found,
         }
     }
 }
