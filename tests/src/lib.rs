@@ -2,10 +2,10 @@
 //! their own.
 
 mod installation;
-mod scene;
+mod world;
 
 pub use installation::{Installation, Output};
-pub use scene::{HOST, PLAIN, Scene, TLS};
+pub use world::{HOST, PLAIN, TLS, World};
 
 /// Says that a test which needs a second uid was not run; the runner counts these lines.
 pub fn needs_root() -> bool {

@@ -1,6 +1,6 @@
 //! What a person does wrong is told in a sentence that says what to do next, with an exit code, and changes nothing.
 
-use avouch_tests::{Installation, Output, Scene};
+use avouch_tests::{Installation, Output, World};
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -130,10 +130,10 @@ fn an_issuer_that_does_not_answer_is_named() {
 
 #[test]
 fn verbs_refuse_what_could_never_work() {
-    let scene = Scene::start().expect("a scene");
+    let world = World::start().expect("a world");
     let put = |name: &str, value: &[u8], rest: &[&str]| -> Output {
         let arguments: Vec<&str> = ["secret", "put", name, "--value-stdin"].iter().chain(rest).copied().collect();
-        scene.made.with_input(&arguments, value).expect("secret put")
+        world.made.with_input(&arguments, value).expect("secret put")
     };
     let to = |origin: &'static str| ["--to", origin, "--method", "GET", "--path", "/x", "--as", "bearer"];
     let cases: [(&str, &[u8], Vec<&str>, &str); 6] = [
@@ -177,11 +177,11 @@ fn verbs_refuse_what_could_never_work() {
         (vec!["lock", "release", "01K9ZQ3M6X5T8W4V2R7N1C0BDE"], "lock"),
         (vec!["run", "--agent", "nobody", "--", "true"], "agent"),
     ] {
-        let said = scene.made.avouch(&line).expect("a verb");
+        let said = world.made.avouch(&line).expect("a verb");
         assert!(said.code.is_some_and(|code| code != 0 && code != 101), "{line:?}: {said:?}");
         assert!(said.stderr.to_ascii_lowercase().contains(word), "{line:?}: {said:?}");
     }
-    scene.made.run(&["audit", "verify"]).expect("the log still verifies");
+    world.made.run(&["audit", "verify"]).expect("the log still verifies");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! kill -9 at named points: whatever was acknowledged is there afterwards, and every request that the tool saw has a
 //! durable intent (invariant 7). `AVOUCH_CRASH_CYCLES` sets how often each point is hit; `tests/crash` says 20.
 
-use avouch_tests::Scene;
+use avouch_tests::World;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -11,45 +11,45 @@ fn cycles() -> u32 {
 
 /// Brokered calls until the helper dies at `point`, then a helper that goes on.
 fn helper_dies_at(point: &str) {
-    let mut scene = Scene::start().expect("a scene");
+    let mut world = World::start().expect("a world");
     for _ in 0..cycles() {
-        scene.made.kill_helper().expect("stopped");
-        scene.made.launch_helper(&[("AVOUCH_CRASH_AT", point)]).expect("a helper that will die");
+        world.made.kill_helper().expect("stopped");
+        world.made.launch_helper(&[("AVOUCH_CRASH_AT", point)]).expect("a helper that will die");
         let begun = Instant::now();
-        while !has_ended(scene.made.helper()).expect("the helper") {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{point} was never reached\n{}", scene.made.logs());
-            scene.curl("researcher", &["--max-time", "3", &scene.plain("/repos/x")]).expect("curl");
+        while !has_ended(world.made.helper()).expect("the helper") {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{point} was never reached\n{}", world.made.logs());
+            world.curl("researcher", &["--max-time", "3", &world.plain("/repos/x")]).expect("curl");
         }
-        scene.made.kill_helper().ok();
-        scene.made.start_helper(&[]).expect("a helper that goes on");
+        world.made.kill_helper().ok();
+        world.made.start_helper(&[]).expect("a helper that goes on");
         assert!(
-            scene.curl("researcher", &[&scene.plain("/repos/x")]).expect("curl").ends_with("200"),
+            world.curl("researcher", &[&world.plain("/repos/x")]).expect("curl").ends_with("200"),
             "{}",
-            scene.made.logs()
+            world.made.logs()
         );
     }
-    let log = settled(&mut scene);
+    let log = settled(&mut world);
     let intents = log.matches("\"code\":\"broker.intent\"").count();
     let outcomes = log.matches("\"code\":\"broker.outcome\"").count();
     assert!(
-        scene.authorized() <= intents,
+        world.authorized() <= intents,
         "{} requests reached the tool, {intents} intents are recorded",
-        scene.authorized()
+        world.authorized()
     );
     assert_eq!(intents, outcomes, "every intent has an outcome, if only `unknown`");
 }
 
 /// Registrations until the issuer dies at `point`, then an issuer that goes on.
 fn issuer_dies_at(point: &str) {
-    let mut scene = Scene::start().expect("a scene");
+    let mut world = World::start().expect("a world");
     let mut acknowledged = Vec::new();
     for cycle in 0..cycles() {
-        scene.made.kill_server().expect("stopped");
-        scene.made.launch_server(&[("AVOUCH_CRASH_AT", point)]).expect("an issuer that will die");
+        world.made.kill_server().expect("stopped");
+        world.made.launch_server(&[("AVOUCH_CRASH_AT", point)]).expect("an issuer that will die");
         let begun = Instant::now();
         let mut n = 0;
-        while !has_ended(scene.made.server()).expect("the issuer") {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{point} was never reached\n{}", scene.made.logs());
+        while !has_ended(world.made.server()).expect("the issuer") {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{point} was never reached\n{}", world.made.logs());
             let name = format!("agent-{cycle}-{n}");
             let line = [
                 "agent",
@@ -62,46 +62,46 @@ fn issuer_dies_at(point: &str) {
                 "--selector",
                 "unix:uid:7",
             ];
-            if scene.made.avouch(&line).expect("agent create").code == Some(0) {
+            if world.made.avouch(&line).expect("agent create").code == Some(0) {
                 acknowledged.push(name);
             }
-            scene.curl("researcher", &["--max-time", "3", &scene.plain("/repos/x")]).expect("curl");
+            world.curl("researcher", &["--max-time", "3", &world.plain("/repos/x")]).expect("curl");
             n += 1;
         }
-        scene.made.kill_server().ok();
-        scene.made.start_server(&[]).expect("an issuer that goes on");
+        world.made.kill_server().ok();
+        world.made.start_server(&[]).expect("an issuer that goes on");
     }
-    let agents = scene.made.run(&["agent", "list", "-o", "json"]).expect("agents").stdout;
+    let agents = world.made.run(&["agent", "list", "-o", "json"]).expect("agents").stdout;
     for name in &acknowledged {
         assert!(agents.contains(name), "{name} was acknowledged, and is gone");
     }
     let begun = Instant::now();
-    while !scene.curl("researcher", &[&scene.plain("/repos/x")]).expect("curl").ends_with("200") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", scene.made.logs());
+    while !world.curl("researcher", &[&world.plain("/repos/x")]).expect("curl").ends_with("200") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", world.made.logs());
     }
-    let log = settled(&mut scene);
+    let log = settled(&mut world);
     for name in &acknowledged {
         assert!(log.contains(name.as_str()), "{name} is not in the log");
     }
-    assert!(scene.authorized() <= log.matches("\"code\":\"broker.intent\"").count());
+    assert!(world.authorized() <= log.matches("\"code\":\"broker.intent\"").count());
 }
 
 /// The log once the helper has shipped all it has; it verifies.
-fn settled(scene: &mut Scene) -> String {
+fn settled(world: &mut World) -> String {
     let shipped = |said: &str| {
         serde_json::from_str::<serde_json::Value>(said)
             .ok()
             .and_then(|value| find(&value, "spooled").zip(find(&value, "acknowledged")))
             .is_some_and(|(spooled, acknowledged)| spooled == acknowledged)
     };
-    scene
+    world
         .made
         .until("the spool to be shipped", |made| {
             made.run(&["status", "-o", "json"]).is_ok_and(|said| shipped(&said.stdout))
         })
         .expect("shipped");
-    scene.made.run(&["audit", "verify"]).expect("the log verifies");
-    scene.made.run(&["audit", "export", "--out", "-"]).expect("export").stdout
+    world.made.run(&["audit", "verify"]).expect("the log verifies");
+    world.made.run(&["audit", "export", "--out", "-"]).expect("export").stdout
 }
 
 fn find(value: &serde_json::Value, key: &str) -> Option<u64> {

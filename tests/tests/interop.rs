@@ -1,7 +1,7 @@
 //! Foreign SPIFFE clients against the Workload API: each fetches, watches through a rotation, and validates a
 //! JWT-SVID. `tests/run` installs them and names their folder in `AVOUCH_INTEROP`.
 
-use avouch_tests::{Installation, Scene};
+use avouch_tests::{Installation, World};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -52,11 +52,11 @@ fn watches_a_rotation(client: &[&str]) {
 
 #[test]
 fn an_svid_is_shown_by_our_own_client() {
-    let scene = Scene::start().expect("a scene");
+    let world = World::start().expect("a world");
     let mut program = std::env::current_exe().expect("this test");
     program.pop();
     program.pop();
     let program = program.join("avouch").display().to_string();
-    let output = scene.under_run("researcher", &[&program, "svid", "show", "-o", "json"]).output().expect("svid show");
+    let output = world.under_run("researcher", &[&program, "svid", "show", "-o", "json"]).output().expect("svid show");
     assert!(String::from_utf8_lossy(&output.stdout).contains("spiffe://example.test/agent/researcher"), "{output:?}");
 }

@@ -1,4 +1,4 @@
-//! The stage of most stories: an installation, the tool that demands credentials, one agent that is granted them and
+//! The world of most stories: an installation, the tool that demands credentials, one agent that is granted them and
 //! one that is not.
 
 use crate::Installation;
@@ -16,7 +16,7 @@ pub const PLAIN: &[u8] = b"s3cr3t/plain+odd=bytes-41c0ffee";
 pub const TLS: &[u8] = b"s3cr3t/tls+odd=bytes-99decade00";
 
 /// An installation with a tool, `researcher` with two grants, and `intruder` with none.
-pub struct Scene {
+pub struct World {
     /// Issuer and helper.
     pub made: Installation,
     /// What the tool was asked.
@@ -26,7 +26,7 @@ pub struct Scene {
     _runtime: tokio::runtime::Runtime,
 }
 
-impl Scene {
+impl World {
     /// Sets it up.
     pub fn start() -> io::Result<Self> {
         Self::on(Installation::start()?)
@@ -47,9 +47,9 @@ impl Scene {
         let server = runtime.block_on(ToolServer::build(config))?;
         let (plain, tls, tool) = (server.plain_address().port(), server.tls_address().port(), server.log());
         runtime.spawn(server.run());
-        let scene = Self { made, tool, plain, tls, _runtime: runtime };
-        scene.furnish()?;
-        Ok(scene)
+        let world = Self { made, tool, plain, tls, _runtime: runtime };
+        world.furnish()?;
+        Ok(world)
     }
 
     fn furnish(&self) -> io::Result<()> {
