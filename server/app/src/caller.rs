@@ -43,8 +43,19 @@ impl Operator {
     }
 }
 
-/// The node on this connection, if its SVID is still valid and the node was not banned.
+/// The node on this connection. Its SVID has to be the node's newest, or the one before, which it may still show while
+/// it takes the newest into use: what was renewed away earlier, or was there before a new join, speaks for nobody.
 pub(crate) async fn node(app: &App, extensions: &Extensions) -> Result<NodeCaller, Failure> {
+    let caller = renewing_node(app, extensions).await?;
+    if caller.serial != caller.node.serial && caller.node.previous != Some(caller.serial) {
+        return Err(Denial::Node.into());
+    }
+    Ok(caller)
+}
+
+/// The node on this connection, if its SVID is still valid and the node was not banned; which of its SVIDs it is, the
+/// renewal judges by itself.
+pub(crate) async fn renewing_node(app: &App, extensions: &Extensions) -> Result<NodeCaller, Failure> {
     let now = app.now();
     let svid = extensions.get::<TlsPeer>().and_then(|peer| peer.svid(now)).ok_or(Failure::NotANode)?;
     if !svid.id().is_member_of(app.trust_domain()) || !svid.id().path().starts_with("/node/") {

@@ -52,13 +52,16 @@ impl issuer::enrolment_server::Enrolment for EnrolmentApi {
 
 /// Hands a call of a node over with the node that calls.
 macro_rules! node_call {
-    ($self:ident, $request:ident, $call:path) => {{
+    ($self:ident, $request:ident, $call:path) => {
+        node_call!($self, $request, $call, caller::node)
+    };
+    ($self:ident, $request:ident, $call:path, $caller:path) => {{
         let app = Arc::clone(&$self.0);
         let (_, extensions, message) = $request.into_parts();
         $self
             .0
             .answer(async move {
-                let caller = caller::node(&app, &extensions).await?;
+                let caller = $caller(&app, &extensions).await?;
                 $call(&app, caller, message).await
             })
             .await
@@ -85,7 +88,7 @@ impl issuer::node_server::Node for NodeApi {
     type SyncStream = ReceiverStream<Result<issuer::SyncDown, Status>>;
 
     async fn renew(&self, request: Request<issuer::RenewRequest>) -> Result<Response<issuer::NodeSvid>, Status> {
-        node_call!(self, request, renew::renew)
+        node_call!(self, request, renew::renew, caller::renewing_node)
     }
 
     async fn sync(&self, request: Request<Streaming<issuer::SyncUp>>) -> Result<Response<Self::SyncStream>, Status> {

@@ -99,6 +99,31 @@ async fn a_node_renews_its_svid_and_a_copy_of_its_state_is_found() {
 }
 
 #[tokio::test]
+async fn an_svid_that_was_renewed_away_speaks_for_nobody() {
+    let running = Running::start().await;
+    let first = running.join("laptop").await;
+    let request = || issuer::EndInstanceRequest { instance: instance(1) };
+    let mut held = vec![first];
+    for _ in 0..2 {
+        let key = KeyPair::generate().unwrap();
+        let newest = held.last().unwrap();
+        let svid =
+            running.node(newest).await.renew(issuer::RenewRequest { csr: csr(&key) }).await.unwrap().into_inner();
+        // The one before is good until the new one is in use everywhere.
+        running.node(newest).await.end_instance(request()).await.unwrap();
+        held.push(TestNode { key, svid });
+        running.node(held.last().unwrap()).await.end_instance(request()).await.unwrap();
+    }
+    assert_eq!(word(running.node(&held[0]).await.end_instance(request()).await), "denied");
+    // A new join of the node leaves none of them.
+    let joined = running.join("laptop").await;
+    running.node(&joined).await.end_instance(request()).await.unwrap();
+    for old in &held {
+        assert_eq!(word(running.node(old).await.end_instance(request()).await), "denied");
+    }
+}
+
+#[tokio::test]
 async fn only_a_node_gets_an_answer_from_the_node_service() {
     let running = Running::start().await;
     let node = running.join("laptop").await;
