@@ -2,17 +2,19 @@
 //! and files write; a [`Binding`] has been checked and could match a request. Everything outside it is refused.
 
 mod check;
+mod environment;
 mod fault;
 mod pattern;
 mod slot;
 
+pub use environment::{BadEnvironment, Environment, EnvironmentSpec, PLACEHOLDER};
 pub use fault::{BadBinding, BindingFault};
 pub use pattern::{BadPattern, PathPattern};
 pub use slot::{BadSlot, Slot, SlotSpec};
 
 use crate::origin::Origin;
 use crate::request::{CanonicalRequest, Method};
-use avouch_words::Digest;
+use avouch_words::{Digest, Selector};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -33,6 +35,8 @@ pub const MAX_QUERY_KEY: usize = 128;
 pub const MAX_CA: usize = 64 * 1024;
 /// The most certificates in `ca`.
 pub const MAX_CA_CERTIFICATES: usize = 16;
+/// The most facts that a binding may require.
+pub const MAX_REQUIRES: usize = 16;
 
 /// A binding as it is written, not yet checked. Unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +63,23 @@ pub struct BindingSpec {
     /// PEM certificates trusted for this binding, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// The variable in which a session finds the placeholder, for tools that insist on a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentSpec>,
+    /// Facts about the session that all have to be known, as `session:contained:work`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// `data` lets the bodies of requests speak of placeholders: a conversation may, an upload may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placeholder_in_body: Option<PlaceholderInBody>,
+}
+
+/// What a placeholder is that stands in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlaceholderInBody {
+    /// Plain data: bodies are not searched.
+    Data,
 }
 
 /// How far plain HTTP may go.
@@ -81,6 +102,9 @@ pub struct Binding {
     address: Option<BoundAddress>,
     ca: Option<String>,
     ca_der: Vec<CertificateDer<'static>>,
+    environment: Option<Environment>,
+    requires: BTreeSet<Selector>,
+    placeholder_in_body: Option<PlaceholderInBody>,
     canonical: Vec<u8>,
     digest: Digest,
 }
@@ -105,6 +129,8 @@ pub enum Mismatch {
     Method,
     /// A query key is not listed.
     Query,
+    /// The session lacks a fact that the binding requires.
+    Requires,
 }
 
 impl Mismatch {
@@ -115,6 +141,7 @@ impl Mismatch {
             Self::Path => "path",
             Self::Method => "method",
             Self::Query => "query",
+            Self::Requires => "requires",
         }
     }
 }
@@ -164,6 +191,21 @@ impl Binding {
         self.ca.is_some().then_some(&self.ca_der)
     }
 
+    /// The variable in which a session finds the placeholder.
+    pub fn environment(&self) -> Option<&Environment> {
+        self.environment.as_ref()
+    }
+
+    /// The facts that a session must have.
+    pub fn requires(&self) -> impl Iterator<Item = &Selector> {
+        self.requires.iter()
+    }
+
+    /// Whether bodies are searched for placeholders before they go.
+    pub fn searches_bodies(&self) -> bool {
+        self.placeholder_in_body.is_none()
+    }
+
     /// The canonical JSON (RFC 8785) of the checked binding: what travels, what is stored and what is hashed.
     pub fn canonical_json(&self) -> &[u8] {
         &self.canonical
@@ -192,6 +234,14 @@ impl Binding {
         Ok(())
     }
 
+    /// Whether a session of which these facts are known may use the credential.
+    pub fn accepts(&self, facts: &BTreeSet<Selector>) -> Result<(), Mismatch> {
+        match self.requires.is_subset(facts) {
+            true => Ok(()),
+            false => Err(Mismatch::Requires),
+        }
+    }
+
     /// The checked binding as it is written.
     pub fn spec(&self) -> BindingSpec {
         BindingSpec {
@@ -203,6 +253,9 @@ impl Binding {
             plain: self.plain,
             address: self.address.map(|address| address.to_string()),
             ca: self.ca.clone(),
+            environment: self.environment.as_ref().map(Environment::spec),
+            requires: self.requires.iter().map(ToString::to_string).collect(),
+            placeholder_in_body: self.placeholder_in_body,
         }
     }
 }

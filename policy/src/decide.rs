@@ -11,8 +11,10 @@ pub use permit::{Dial, Fill, Passage, Permit};
 
 use crate::request::CanonicalRequest;
 use crate::state::{AgentState, PolicyState};
-use avouch_words::{Millis, Name, Ulid};
+use avouch_words::{Millis, Name, Selector, Ulid};
 use permit::Conflict;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Who asks, as attested by the connection; nothing of it comes from the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Caller {
     pub instance: Ulid,
     /// The session whose listener the request came in by.
     pub session: Ulid,
+    /// What is known of that session; empty where nothing is.
+    pub facts: Arc<BTreeSet<Selector>>,
 }
 
 /// What the decision answers.

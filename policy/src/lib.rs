@@ -10,7 +10,7 @@ pub mod refusal;
 pub mod request;
 pub mod state;
 
-pub use binding::{BadBinding, Binding, BindingSpec, Slot, SlotSpec};
+pub use binding::{BadBinding, Binding, BindingSpec, Environment, EnvironmentSpec, Slot, SlotSpec};
 pub use decide::{Caller, Denial, Dial, Fill, Passage, Permit, Reason, Verdict, decide};
 pub use origin::{BadOrigin, Host, Origin, Scheme};
 pub use refusal::{RefusalCode, Retry};

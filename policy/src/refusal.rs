@@ -33,6 +33,8 @@ pub enum RefusalCode {
     TooLarge,
     /// A web page made the request.
     BrowserRequest,
+    /// A placeholder stands where no credential is put in.
+    PlaceholderMisplaced,
 }
 
 /// Whether trying again helps.
@@ -67,7 +69,7 @@ impl Retry {
 
 impl RefusalCode {
     /// All codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Denied,
         Self::AmbiguousCredential,
         Self::UnboundHost,
@@ -81,6 +83,7 @@ impl RefusalCode {
         Self::AddressRefused,
         Self::TooLarge,
         Self::BrowserRequest,
+        Self::PlaceholderMisplaced,
     ];
 
     /// The stable code.
@@ -99,6 +102,7 @@ impl RefusalCode {
             Self::AddressRefused => "address_refused",
             Self::TooLarge => "too_large",
             Self::BrowserRequest => "browser_request",
+            Self::PlaceholderMisplaced => "placeholder_misplaced",
         }
     }
 
@@ -118,6 +122,9 @@ impl RefusalCode {
             Self::AddressRefused => "The host leads to an address that is not open to agents.",
             Self::TooLarge => "The request is larger than is allowed.",
             Self::BrowserRequest => "A web page made this request, and credentials are not given to web pages.",
+            Self::PlaceholderMisplaced => {
+                "A placeholder (avouch:NAME) stands in this request where it is not replaced by a credential."
+            }
         }
     }
 
@@ -157,6 +164,9 @@ impl RefusalCode {
             }
             Self::TooLarge => "Send a smaller request: a shorter URL, fewer or shorter headers, or the body in parts.",
             Self::BrowserRequest => "Make the call from the agent's own HTTP client, not from a page in a browser.",
+            Self::PlaceholderMisplaced => {
+                "Put the placeholder only where the tool's own API takes its key, as in the Authorization header, and never in a URL, a body or another header."
+            }
         }
     }
 
@@ -175,7 +185,8 @@ impl RefusalCode {
             | Self::UpstreamUnclean
             | Self::AddressRefused
             | Self::TooLarge
-            | Self::BrowserRequest => Retry::Never,
+            | Self::BrowserRequest
+            | Self::PlaceholderMisplaced => Retry::Never,
         }
     }
 

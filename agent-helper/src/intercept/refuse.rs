@@ -9,9 +9,11 @@ use crate::broker::Refusal;
 fn status(code: RefusalCode) -> u16 {
     match code {
         RefusalCode::BadRequest => 400,
-        RefusalCode::Denied | RefusalCode::UnboundHost | RefusalCode::AddressRefused | RefusalCode::BrowserRequest => {
-            403
-        }
+        RefusalCode::Denied
+        | RefusalCode::UnboundHost
+        | RefusalCode::AddressRefused
+        | RefusalCode::BrowserRequest
+        | RefusalCode::PlaceholderMisplaced => 403,
         RefusalCode::AmbiguousCredential => 409,
         RefusalCode::TooLarge => 413,
         RefusalCode::Misdirected => 421,
@@ -28,6 +30,7 @@ pub(super) fn closes(code: RefusalCode) -> bool {
         | RefusalCode::UnboundHost
         | RefusalCode::AddressRefused
         | RefusalCode::BrowserRequest
+        | RefusalCode::PlaceholderMisplaced
         | RefusalCode::AmbiguousCredential
         | RefusalCode::UpstreamUnreachable
         | RefusalCode::UpstreamUnclean

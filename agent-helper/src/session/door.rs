@@ -205,7 +205,7 @@ impl Door {
         let instance = self.instances.of(&agent, Holder::Session(session), &*self.clock);
         let instance = instance.map_err(|_| Refused::NotReady)?;
         let ended = CancellationToken::new();
-        let caller = Caller { agent: agent.clone(), instance: instance.instance, session };
+        let caller = Caller { agent: agent.clone(), instance: instance.instance, session, facts: Arc::default() };
         let served = self.proxy.serve(listener.socket, caller, peer.uid(), ended.clone());
         let ready = served.and_then(|served| {
             let files = SessionFiles::write(&self.places.sessions, session, &served.system_roots, &served.anchor)?;

@@ -45,6 +45,9 @@ fn bind(put: &SecretPut) -> Result<Binding, Failure> {
         plain: put.plain.as_ref().map(|_| Plain::Loopback),
         address: put.address.clone(),
         ca: ca.transpose()?,
+        environment: None,
+        requires: Vec::new(),
+        placeholder_in_body: None,
     };
     spec.check().map_err(|error| {
         Failure::new(Exit::Usage, format!("this binding cannot be: {}", error.to_string().replace('\n', "\n  ")))

@@ -18,6 +18,9 @@ impl BindingSpec {
         let slot = keep(&mut faults, self.slot.check().map_err(BindingFault::Slot));
         let address = self.check_address(&mut faults);
         let ca_der = self.check_ca(&mut faults);
+        let environment = self.environment.as_ref().map(EnvironmentSpec::check).transpose();
+        let environment = keep(&mut faults, environment.map_err(BindingFault::Environment)).flatten();
+        let requires = self.check_requires(&mut faults);
         if let Some(origin) = &origin {
             self.check_reach(origin, address, &mut faults);
         }
@@ -34,6 +37,9 @@ impl BindingSpec {
             address,
             ca: self.ca.clone(),
             ca_der,
+            environment,
+            requires,
+            placeholder_in_body: self.placeholder_in_body,
             canonical: Vec::new(),
             digest: Digest::of(&[]),
         };
@@ -115,6 +121,15 @@ impl BindingSpec {
         let certificates = certificates.ok().filter(|held| (1..=MAX_CA_CERTIFICATES).contains(&held.len()));
         let fits = certificates.filter(|held| held.iter().all(|der| webpki::anchor_from_trusted_cert(der).is_ok()));
         keep(faults, fits.ok_or(BindingFault::Ca)).unwrap_or_default()
+    }
+
+    fn check_requires(&self, faults: &mut Vec<BindingFault>) -> BTreeSet<Selector> {
+        if self.requires.len() > MAX_REQUIRES {
+            faults.push(BindingFault::TooManyRequires);
+            return BTreeSet::new();
+        }
+        let parse = |fact: &String| Selector::parse(fact).map_err(|_| BindingFault::Requires(fact.clone()));
+        self.requires.iter().filter_map(|fact| keep(faults, parse(fact))).collect()
     }
 
     /// Scheme, `plain`, host and `address` have to agree on an address that is dialled.

@@ -1,5 +1,6 @@
 //! What is wrong with a binding, each with what to do.
 
+use super::environment::BadEnvironment;
 use super::pattern::BadPattern;
 use super::slot::BadSlot;
 use crate::address::AddressRefused;
@@ -108,6 +109,15 @@ pub enum BindingFault {
     /// A private key pasted with the certificate.
     #[error("ca: it holds a private key; give only the certificate, and take that key for known to others")]
     CaPrivateKey,
+    /// In `environment`.
+    #[error("environment: {0}")]
+    Environment(#[from] BadEnvironment),
+    /// In `requires`.
+    #[error("requires: {0} is no fact about a session; write it as session:contained:work")]
+    Requires(String),
+    /// Above [`super::MAX_REQUIRES`].
+    #[error("requires: more than 16 facts are listed; list those that matter")]
+    TooManyRequires,
 }
 
 fn advice(fault: &AddressRefused) -> &'static str {

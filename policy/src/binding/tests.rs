@@ -17,6 +17,9 @@ fn spec(to: &str) -> BindingSpec {
         plain: None,
         address: None,
         ca: None,
+        environment: None,
+        requires: Vec::new(),
+        placeholder_in_body: None,
     }
 }
 
@@ -68,6 +71,61 @@ fn every_field_survives_the_canonical_text() {
 }
 
 #[test]
+fn a_binding_written_before_there_were_variables_keeps_its_digest() {
+    let text = br#"{"methods":["GET"],"paths":["/a"],"slot":"bearer","to":"https://a.test:443"}"#;
+    let binding = Binding::parse(text).unwrap();
+    assert_eq!((binding.canonical_json(), binding.digest()), (&text[..], Digest::of(&[text])));
+    assert!(binding.environment().is_none() && binding.searches_bodies());
+    assert_eq!(binding.accepts(&BTreeSet::new()), Ok(()));
+}
+
+#[test]
+fn variables_facts_and_bodies_are_a_part_of_the_binding() {
+    let base = spec("https://a.test");
+    let environment = EnvironmentSpec { name: "A_TOKEN".to_owned(), prefix: Some("a-".to_owned()) };
+    let facts = ["session:contained:work", "unix:uid:7", "unix:uid:7"].map(str::to_owned).to_vec();
+    let full = BindingSpec {
+        environment: Some(environment),
+        requires: facts,
+        placeholder_in_body: Some(PlaceholderInBody::Data),
+        ..base.clone()
+    };
+    let binding = full.check().unwrap();
+    let again = Binding::parse(binding.canonical_json()).unwrap();
+    assert_eq!((&again, again.digest()), (&binding, binding.digest()));
+    let text = std::str::from_utf8(binding.canonical_json()).unwrap();
+    for part in [
+        r#""environment":{"name":"A_TOKEN","prefix":"a-"}"#,
+        r#""placeholder_in_body":"data""#,
+        r#""requires":["session:contained:work","unix:uid:7"]"#,
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!again.searches_bodies() && again.environment().unwrap().name() == "A_TOKEN");
+    let fact = |text: &str| Selector::parse(text).unwrap();
+    let some = BTreeSet::from([fact("unix:uid:7"), fact("session:contained:open")]);
+    assert_eq!(again.accepts(&some), Err(Mismatch::Requires));
+    let all = BTreeSet::from([fact("unix:uid:7"), fact("session:contained:open"), fact("session:contained:work")]);
+    assert_eq!(again.accepts(&all), Ok(()));
+    for (bad, fault) in [
+        (BindingSpec { requires: vec!["work".to_owned()], ..base.clone() }, BindingFault::Requires("work".to_owned())),
+        (
+            BindingSpec { requires: vec!["a:b".to_owned(); MAX_REQUIRES + 1], ..base.clone() },
+            BindingFault::TooManyRequires,
+        ),
+        (
+            BindingSpec {
+                environment: Some(EnvironmentSpec { name: "PATH".to_owned(), prefix: None }),
+                ..base.clone()
+            },
+            BindingFault::Environment(BadEnvironment::Reserved("PATH".to_owned())),
+        ),
+    ] {
+        assert_eq!(faults(&bad), [fault]);
+    }
+}
+
+#[test]
 fn unknown_fields_and_values_are_refused() {
     let good = r#"{"to":"https://a.test","methods":["GET"],"paths":["/a"],"slot":"bearer"}"#;
     assert!(Binding::parse(good.as_bytes()).is_ok());
@@ -75,6 +133,8 @@ fn unknown_fields_and_values_are_refused() {
         (r#""slot":"bearer""#, r#""slot":"bearer","reveal":true"#),
         (r#""slot":"bearer""#, r#""slot":"cookie""#),
         (r#""slot":"bearer""#, r#""slot":"bearer","plain":"anywhere""#),
+        (r#""slot":"bearer""#, r#""slot":"bearer","placeholder_in_body":"fill""#),
+        (r#""slot":"bearer""#, r#""slot":"bearer","environment":{"name":"A","value":"b"}"#),
         (r#""slot":"bearer""#, r#""slot":"bearer","slot":"bearer""#),
         (r#","slot":"bearer""#, ""),
         ("}", "} x"),

@@ -26,7 +26,7 @@ pub(super) fn permitted<'a>(
         let Some(credential) = state.credential(&grant.credential) else {
             continue;
         };
-        match credential.binding.admits(request) {
+        match credential.binding.admits(request).and_then(|()| credential.binding.accepts(&caller.facts)) {
             Ok(()) => candidates
                 .entry(&credential.name)
                 .or_insert_with(|| Candidate { credential, grants: Vec::new() })

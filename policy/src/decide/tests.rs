@@ -20,7 +20,7 @@ fn id(number: u8) -> Ulid {
 }
 
 fn caller(agent: &str) -> Caller {
-    Caller { agent: name(agent), instance: id(1), session: id(2) }
+    Caller { agent: name(agent), instance: id(1), session: id(2), facts: Arc::default() }
 }
 
 fn spec(slot: SlotSpec, path: &str) -> BindingSpec {
@@ -33,6 +33,9 @@ fn spec(slot: SlotSpec, path: &str) -> BindingSpec {
         plain: None,
         address: None,
         ca: None,
+        environment: None,
+        requires: Vec::new(),
+        placeholder_in_body: None,
     }
 }
 
@@ -129,6 +132,27 @@ fn the_nearest_miss_is_the_nearest() {
         &Reason::NotGranted { nearest: Some(Miss { credential: name("wide"), mismatch: Mismatch::Query }) }
     );
     assert!(denial.reason().to_string().contains("wide"));
+}
+
+#[test]
+fn a_session_without_a_required_fact_is_refused_with_the_one_text() {
+    let mut parts = parts();
+    let contained = BindingSpec { requires: vec!["session:contained:work".to_owned()], ..spec(SlotSpec::Bearer, "/w") };
+    parts.credentials.push(credential("walled", &contained));
+    parts.grants.push(grant(12, "researcher", "walled"));
+    let state = PolicyState::new(parts);
+    let ask = |facts: &[&str]| {
+        let facts = Arc::new(facts.iter().map(|fact| Selector::parse(fact).unwrap()).collect());
+        let request = CanonicalRequest::from_absolute_form(b"GET", b"https://api.test/w", Body::None).unwrap();
+        decide(&state, &Caller { facts, ..caller("researcher") }, request, NOW, id(99))
+    };
+    for facts in [&[][..], &["session:contained:open"], &["session:agent:researcher"]] {
+        let denial = denied(ask(facts));
+        let nearest = Some(Miss { credential: name("walled"), mismatch: Mismatch::Requires });
+        assert_eq!((denial.reason(), denial.refusal()), (&Reason::NotGranted { nearest }, RefusalCode::Denied));
+    }
+    let permit = allowed(ask(&["session:contained:open", "session:contained:work"]));
+    assert_eq!(permit.fills()[0].credential(), &name("walled"));
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn codes_are_stable_and_distinct() {
             "address_refused",
             "too_large",
             "browser_request",
+            "placeholder_misplaced",
         ]
     );
 }

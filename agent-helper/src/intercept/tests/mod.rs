@@ -317,7 +317,7 @@ impl World {
         let anchor = Arc::new(Anchor::new(session, &SystemClock).unwrap());
         let ended = CancellationToken::new();
         let serving = Session {
-            caller: Caller { agent: name(agent), instance: id(), session },
+            caller: Caller { agent: name(agent), instance: id(), session, facts: Arc::default() },
             fence: Fence::for_listener(&listener, nix::unistd::getuid().as_raw()),
             anchor: Arc::clone(&anchor),
             ended: ended.clone(),

@@ -87,6 +87,9 @@ pub(super) async fn bind(
         plain: Some(Plain::Loopback),
         address: None,
         ca: None,
+        environment: None,
+        requires: Vec::new(),
+        placeholder_in_body: None,
     };
     let tls = BindingSpec {
         to: format!("https://{HOST}:{}", tool.tls.port()),
