@@ -59,7 +59,7 @@ fn session_names(session: &SessionEnvironment) -> Vec<(String, OsString)> {
 const PRIVATE: &str = "AVOUCH_";
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 /// These replace a tool's store.
-const REPLACING: [&str; 8] = [
+const REPLACING: [&str; 10] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
@@ -68,6 +68,9 @@ const REPLACING: [&str; 8] = [
     "AWS_CA_BUNDLE",
     "PIP_CERT",
     "NIX_SSL_CERT_FILE",
+    // A `cafile` in any npmrc replaces what NODE_EXTRA_CA_CERTS adds; npm reads the name in either case.
+    "npm_config_cafile",
+    "NPM_CONFIG_CAFILE",
 ];
 /// These add to it.
 const ADDING: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
