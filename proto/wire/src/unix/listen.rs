@@ -1,7 +1,7 @@
 //! Sockets that only their owner can have made, and an accept loop that nobody can fill or stop.
 
 use super::attested::{Attested, FIRST_BYTE_DEADLINE};
-use super::peer::Peer;
+use super::peer::{Peer, Unattested};
 use super::slots::{Slot, Slots};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::fs;
@@ -74,10 +74,32 @@ pub fn listen(path: &Path, mode: u32) -> Result<Listener, Taken> {
     Ok(Listener { inner, slots: Slots::new(MAX_CONNECTIONS, MAX_CONNECTIONS_OF_UID) })
 }
 
+/// A connection of somebody who cannot be known.
+pub struct Stranger {
+    /// The connection, with nothing read from it.
+    pub stream: UnixStream,
+    /// The user that connected, where the kernel tells.
+    pub uid: Option<u32>,
+    /// Why it cannot.
+    pub why: Unattested,
+    /// Its place among its user's connections: keep it as long as the connection.
+    pub slot: Slot,
+}
+
 impl Listener {
     /// The next connection whose peer is known and has not too many already. Errors of single connections and of the
     /// descriptor table are waited out (N07).
     pub async fn accept(&self) -> Accepted {
+        loop {
+            match self.accept_any().await {
+                Ok(accepted) => return accepted,
+                Err(stranger) => tracing::info!(error = %stranger.why, "a connection was refused"),
+            }
+        }
+    }
+
+    /// The same, but whoever cannot be known is given back, to be told why.
+    pub async fn accept_any(&self) -> Result<Accepted, Stranger> {
         loop {
             let stream = match self.inner.accept().await {
                 Ok((stream, _)) => stream,
@@ -87,16 +109,13 @@ impl Listener {
                     continue;
                 }
             };
-            let peer = match Peer::of(&stream) {
-                Ok(peer) => peer,
-                Err(error) => {
-                    tracing::info!(%error, "a connection was refused");
-                    continue;
-                }
-            };
-            match self.slots.take(peer.uid()) {
-                Some(slot) => return Accepted { stream, peer, slot },
-                None => tracing::warn!(uid = peer.uid(), "a connection was refused: too many"),
+            let peer = Peer::of(&stream);
+            let uid = peer.as_ref().ok().map(Peer::uid).or_else(|| credentials(&stream));
+            let slot = self.slots.take(uid.unwrap_or(u32::MAX));
+            match (peer, slot) {
+                (Ok(peer), Some(slot)) => return Ok(Accepted { stream, peer, slot }),
+                (Err(why), Some(slot)) => return Err(Stranger { stream, uid, why, slot }),
+                (_, None) => tracing::warn!(uid, "a connection was refused: too many"),
             }
         }
     }
@@ -122,6 +141,10 @@ impl Listener {
         });
         ReceiverStream::new(receiver)
     }
+}
+
+fn credentials(stream: &UnixStream) -> Option<u32> {
+    nix::sys::socket::getsockopt(stream, sockopt::PeerCredentials).ok().map(|peer| peer.uid())
 }
 
 /// Whoever can write to the directory can put a socket of their own in our place (U13), and so can whoever can move

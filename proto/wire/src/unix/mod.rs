@@ -9,10 +9,11 @@ mod peer;
 mod proc;
 pub mod roots;
 mod slots;
+pub mod users;
 
 pub use attested::Attested;
 pub use dial::dial;
-pub use listen::{Accepted, Listener, Taken, listen};
+pub use listen::{Accepted, Listener, Stranger, Taken, listen};
 pub use peer::{Peer, Unattested};
 pub use slots::{Slot, Slots};
 

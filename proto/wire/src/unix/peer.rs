@@ -1,6 +1,7 @@
 //! A process, held so that it cannot be mistaken for a later one with the same pid.
 
-use super::proc::{Stat, effective_uid};
+use super::proc::{Stat, effective_ids, pid_behind};
+use super::users;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{getsockopt, sockopt};
@@ -29,6 +30,13 @@ pub enum Unattested {
     /// The peer is in a PID namespace that we cannot see (U07).
     #[error("the peer is in a PID namespace that cannot be seen from here")]
     Invisible,
+    /// Its user has no number in our user namespace: it is shown with the one that all such users share, and so is
+    /// nobody.
+    #[error("the peer's user has no number in this user namespace")]
+    Unmapped,
+    /// A descriptor was handed over for a process that is none of one.
+    #[error("the descriptor is no process's")]
+    NoProcess,
     /// The process has ended.
     #[error("the peer has exited")]
     Exited,
@@ -61,15 +69,29 @@ impl Peer {
             Err(error) => return Err(Unattested::Unreadable(error.into())),
         };
         let before = before.map_err(missing)?;
-        let peer = Self {
-            pid: raw,
-            uid: credentials.uid(),
-            gid: credentials.gid(),
-            start_time: before.start_time,
-            pidfd: Arc::new(pidfd),
+        let (uid, gid) = (credentials.uid(), credentials.gid());
+        Self { pid: raw, uid, gid, start_time: before.start_time, pidfd: Arc::new(pidfd) }.known()
+    }
+
+    /// The process behind a pidfd that somebody handed over, with the user it has now.
+    pub fn behind(pidfd: OwnedFd) -> Result<Self, Unattested> {
+        let pid = match pid_behind(pidfd.as_fd())? {
+            None => return Err(Unattested::NoProcess),
+            Some(0) => return Err(Unattested::Invisible),
+            Some(pid) if pid < 0 => return Err(Unattested::Exited),
+            Some(pid) => pid,
         };
-        peer.recheck()?;
-        Ok(peer)
+        let start_time = Stat::of(pid).map_err(missing)?.start_time;
+        let (uid, gid) = effective_ids(pid).map_err(missing)?;
+        Self { pid, uid, gid, start_time, pidfd: Arc::new(pidfd) }.known()
+    }
+
+    fn known(self) -> Result<Self, Unattested> {
+        if users::is_unmapped(self.uid) {
+            return Err(Unattested::Unmapped);
+        }
+        self.recheck()?;
+        Ok(self)
     }
 
     /// Its pid, as our PID namespace sees it.
@@ -107,7 +129,7 @@ impl Peer {
         if stat.start_time != self.start_time {
             return Err(Unattested::Replaced);
         }
-        if effective_uid(self.pid).map_err(missing)? != self.uid {
+        if effective_ids(self.pid).map_err(missing)?.0 != self.uid {
             return Err(Unattested::UidChanged);
         }
         // Last: while the process is held and alive, its pid was nobody else's.
@@ -169,6 +191,32 @@ mod tests {
         assert!(matches!(later.recheck(), Err(Unattested::Replaced)));
         let dropped = Peer { uid: us.uid + 1, ..us.clone() };
         assert!(matches!(dropped.recheck(), Err(Unattested::UidChanged)));
+    }
+
+    #[test]
+    fn a_pidfd_leads_to_its_process_and_nothing_else_does() {
+        let mut child = std::process::Command::new("sleep").arg("97").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        let open = || pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let found = Peer::behind(open()).unwrap();
+        assert_eq!((found.pid(), found.uid()), (child.id() as i32, rustix::process::geteuid().as_raw()));
+        let late = open();
+        let (pipe, _end) = io::pipe().unwrap();
+        for other in [std::fs::File::open("/dev/null").unwrap().into(), OwnedFd::from(pipe)] {
+            assert!(matches!(Peer::behind(other), Err(Unattested::NoProcess)));
+        }
+        // What a file says of itself is not asked: only the kernel names a descriptor.
+        let named = tempfile::tempdir().unwrap();
+        let path = named.path().join("anon_inode:[pidfd]");
+        std::fs::write(&path, "Pid:\t1\n").unwrap();
+        let file = std::fs::File::open(path).unwrap();
+        assert!(matches!(Peer::behind(file.into()), Err(Unattested::NoProcess)));
+        child.kill().unwrap();
+        nix::poll::poll(&mut [PollFd::new(found.pidfd(), PollFlags::POLLIN)], 2000_u16).unwrap();
+        assert!(matches!(Peer::behind(open()), Err(Unattested::Exited)), "a zombie is nobody");
+        child.wait().unwrap();
+        assert!(matches!(Peer::behind(late), Err(Unattested::Exited)));
+        assert!(matches!(found.recheck(), Err(Unattested::Exited)));
     }
 
     /// The pidfd decides even if all of `/proc` looks the same.

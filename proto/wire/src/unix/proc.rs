@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The fields of `/proc/PID/stat` that we use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +41,28 @@ impl Stat {
     }
 }
 
-/// The effective uid, which is what the kernel gives for a socket's peer.
-pub(super) fn effective_uid(pid: i32) -> io::Result<u32> {
+/// The effective uid and gid, which are what the kernel gives for a socket's peer.
+pub(super) fn effective_ids(pid: i32) -> io::Result<(u32, u32)> {
     let text = read_bounded(&format!("/proc/{pid}/status"))?;
-    std::str::from_utf8(&text)
-        .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Uid:")))
-        .and_then(|ids| ids.split_ascii_whitespace().nth(1))
-        .and_then(|uid| uid.parse().ok())
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let effective = |name: &str| -> Option<u32> {
+        let line = std::str::from_utf8(&text).ok()?.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    effective("Uid:").zip(effective("Gid:")).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The process that a pidfd holds: 0 if it is in a PID namespace that we do not see, negative once it is reaped; none
+/// if the descriptor is no pidfd. Only the kernel gives names that begin so: a file's begins with a slash.
+pub(super) fn pid_behind(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let number = descriptor.as_raw_fd();
+    let name = fs::read_link(format!("/proc/self/fd/{number}"))?;
+    let name = name.as_os_str().as_encoded_bytes();
+    if name != b"anon_inode:[pidfd]" && !name.starts_with(b"pidfd:[") {
+        return Ok(None);
+    }
+    let text = read_bounded(&format!("/proc/self/fdinfo/{number}"))?;
+    let line = std::str::from_utf8(&text).ok().and_then(|text| text.lines().find_map(|line| line.strip_prefix("Pid:")));
+    Ok(line.and_then(|pid| pid.trim().parse().ok()))
 }
 
 /// The cgroup in the unified hierarchy (version 2); none where the process is in none.
