@@ -36,7 +36,7 @@ use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use avouch_words::{Bundles, Clock, Name};
 use futures_util::{FutureExt, Stream};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -67,6 +67,7 @@ impl Helper {
             workload_socket: sockets.workload.clone(),
             roots: runtime(config::ROOTS_DIR),
             sessions: runtime(config::SESSIONS_DIR),
+            hidden: hidden(&config),
         };
         prepare(&places).map_err(|error| internal("the runtime directory cannot be prepared", error))?;
         let sealed = Arc::new(open_sealed(&config)?);
@@ -142,6 +143,7 @@ impl Helper {
             journal: journal.clone(),
             clock: clock.clone(),
             places,
+            contain_required: config.session.contain == config::Contain::Required,
         });
         let renewal = Renewal {
             files: files.clone(),
@@ -291,11 +293,21 @@ fn owner(pid: i32) -> Owner {
 }
 
 fn egress(settings: &config::Egress) -> broker::Egress {
-    let unbound = match settings.unbound {
+    let translate = |unbound| match unbound {
         config::Unbound::Deny => broker::Unbound::Deny,
         config::Unbound::Tunnel => broker::Unbound::Tunnel,
     };
-    broker::Egress { unbound, ports: settings.ports.iter().copied().collect() }
+    broker::Egress {
+        contained: translate(settings.unbound.unwrap_or(config::Unbound::Deny)),
+        uncontained: translate(settings.unbound.unwrap_or(config::Unbound::Tunnel)),
+        ports: settings.ports.iter().copied().collect(),
+    }
+}
+
+/// What this helper keeps: no contained session sees it.
+fn hidden(config: &HelperConfig) -> Vec<PathBuf> {
+    let keys = config.seal_key_file.parent().map(Path::to_owned);
+    [config.state_dir.clone(), config.runtime_dir.clone()].into_iter().chain(keys).collect()
 }
 
 /// For what is refused on the record.

@@ -28,6 +28,8 @@ pub struct HelperConfig {
     pub seal_key_file: PathBuf,
     /// Who may administer this helper.
     pub operators: Vec<Operator>,
+    /// How sessions are opened.
+    pub session: Session,
     /// What goes out that no credential is bound to.
     pub egress: Egress,
     /// Where liveness and readiness are told, if at all.
@@ -45,22 +47,39 @@ pub enum JoinToken {
     Stdin,
 }
 
+/// How sessions are opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// Whether they are contained unless `avouch run` is told otherwise.
+    pub contain: Contain,
+}
+
+/// Whether sessions are contained unless `avouch run` is told otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contain {
+    /// They are; a host that cannot contain refuses, unless it is told `--no-contain`.
+    Required,
+    /// They are not.
+    #[default]
+    Off,
+}
+
 /// What a session's proxy lets out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Egress {
-    /// What happens to a host that no credential is bound to.
-    pub unbound: Unbound,
+    /// What happens to a host that no credential is bound to; unset, it is refused to contained sessions and passed on
+    /// for others.
+    pub unbound: Option<Unbound>,
     /// Ports that may be tunnelled to beside 80 and 443.
     pub ports: Vec<u16>,
 }
 
 /// What a session's proxy does with a host that no credential is bound to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unbound {
     /// It refuses.
     Deny,
     /// It passes bytes on and looks at none.
-    #[default]
     Tunnel,
 }
 
@@ -75,6 +94,7 @@ impl HelperConfig {
             join_token: None,
             seal_key_file: paths.helper_seal_key(),
             operators: settings::default_operators(),
+            session: Session::default(),
             egress: Egress::default(),
             health: None,
             log: Log::default(),
@@ -105,10 +125,18 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
     });
     let seal_key_file = root.or("seal_key_file", paths.helper_seal_key(), parse::path);
     let operators = settings::operators(root);
+    let session = root.table("session", |table| {
+        let contain = table.or("contain", Contain::default(), |value| match value.text()? {
+            "required" => Some(Contain::Required),
+            "off" => Some(Contain::Off),
+            other => value.wrong(format!("must be required or off, not {other:?}")),
+        });
+        Some(Session { contain: contain? })
+    });
     let egress = root.table("egress", |table| {
-        let unbound = table.or("unbound", Unbound::default(), |value| match value.text()? {
-            "deny" => Some(Unbound::Deny),
-            "tunnel" => Some(Unbound::Tunnel),
+        let unbound = table.or("unbound", None, |value| match value.text()? {
+            "deny" => Some(Some(Unbound::Deny)),
+            "tunnel" => Some(Some(Unbound::Tunnel)),
             other => value.wrong(format!("must be deny or tunnel, not {other:?}")),
         });
         let ports = table.or("ports", Vec::new(), |value| {
@@ -139,6 +167,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
         join_token: join_token?,
         seal_key_file: seal_key_file?,
         operators: operators?,
+        session: session?,
         egress: egress?,
         health: health?,
         log: log?,
@@ -171,6 +200,20 @@ mod tests {
         assert_eq!(with("-").unwrap().join_token, Some(JoinToken::Stdin));
         assert_eq!(with("/t").unwrap().join_token, Some(JoinToken::File("/t".into())));
         assert!(with("avouch-join.secret").is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_of_unbound_hosts_is_left_to_containment() {
+        let with = |more: &str| parse(&format!("trust_domain = \"e\"\nissuer = \"i:1\"\n{more}"));
+        assert_eq!(with("").unwrap().egress.unbound, None);
+        assert_eq!(with("[egress]\nunbound = \"deny\"").unwrap().egress.unbound, Some(Unbound::Deny));
+        assert_eq!(with("[egress]\nunbound = \"tunnel\"").unwrap().egress.unbound, Some(Unbound::Tunnel));
+        assert_eq!(with("").unwrap().session.contain, Contain::Off);
+        assert_eq!(with("[session]\ncontain = \"required\"").unwrap().session.contain, Contain::Required);
+        let told = with("[session]\ncontain = true").unwrap_err().to_string();
+        assert!(told.contains("session.contain"), "{told}");
+        let told = with("[session]\ncontain = \"yes\"").unwrap_err().to_string();
+        assert!(told.contains("`session.contain` must be required or off, not \"yes\""), "{told}");
     }
 
     #[test]

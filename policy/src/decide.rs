@@ -27,6 +27,8 @@ pub struct Caller {
     pub session: Ulid,
     /// What is known of that session; empty where nothing is.
     pub facts: Arc<BTreeSet<Selector>>,
+    /// Whether the session stands behind walls that were verified: it decides what `egress.unbound` is by default.
+    pub contained: bool,
 }
 
 /// What the decision answers.

@@ -61,8 +61,10 @@ pub enum Unbound {
 /// How targets are treated that nothing binds.
 #[derive(Debug, Clone)]
 pub struct Egress {
-    /// Whether they are let through.
-    pub unbound: Unbound,
+    /// Whether they are let through for a contained session.
+    pub contained: Unbound,
+    /// And for another.
+    pub uncontained: Unbound,
     /// Ports that may be dialled beside 80 and 443.
     pub ports: BTreeSet<u16>,
 }
@@ -240,7 +242,7 @@ impl Broker {
         let judged = request.clone();
         match decide(&state, caller, request, self.clock.now(), decision) {
             Verdict::Allow(permit) => Ok(Decision::Permit(Box::new(permit))),
-            Verdict::Unbound(passage) if self.may_pass(judged.origin()) => Ok(Decision::Passage(Box::new(passage))),
+            Verdict::Unbound(passage) if self.may_pass(caller, judged.origin()) => Ok(Decision::Passage(Box::new(passage))),
             Verdict::Unbound(_) => {
                 Err(self.record_refusal(caller, &other(RefusalCode::UnboundHost), Some(&judged)).await)
             }

@@ -74,9 +74,10 @@ impl Broker {
     }
 
     /// Whether the settings let anything pass to this target.
-    pub(super) fn may_pass(&self, origin: &Origin) -> bool {
+    pub(super) fn may_pass(&self, caller: &Caller, origin: &Origin) -> bool {
         let port = origin.port();
-        self.egress.unbound == Unbound::Tunnel && (UNBOUND_PORTS.contains(&port) || self.egress.ports.contains(&port))
+        let unbound = if caller.contained { self.egress.contained } else { self.egress.uncontained };
+        unbound == Unbound::Tunnel && (UNBOUND_PORTS.contains(&port) || self.egress.ports.contains(&port))
     }
 
     /// One request to what nothing binds.

@@ -193,7 +193,7 @@ mod tests {
 
     fn permit(agent: &str) -> Permit {
         let id = Ulid::new(Millis(1), [1; 10]);
-        let caller = Caller { agent: name(agent), instance: id, session: id, facts: Arc::default() };
+        let caller = Caller { agent: name(agent), instance: id, session: id, facts: Arc::default(), contained: false };
         let request = CanonicalRequest::from_absolute_form(b"GET", b"https://a.test/", Body::None).unwrap();
         match decide(&state(Vec::new()), &caller, request, Millis(1), id) {
             Verdict::Allow(permit) => permit,

@@ -41,7 +41,7 @@ async fn rig(operators: &[u32]) -> Rig {
         sources: vec![sealed.clone()],
         resolver: Arc::new(SystemResolver),
         clock: clock.clone(),
-        egress: Egress { unbound: Unbound::Deny, ports: BTreeSet::new() },
+        egress: Egress { contained: Unbound::Deny, uncontained: Unbound::Deny, ports: BTreeSet::new() },
     });
     let (notes, journal) = Notes::new();
     let desk = Desk {

@@ -1,7 +1,7 @@
 //! The session socket: who may open a session, and what happens until it ends.
 
 use super::files::SessionFiles;
-use super::intake::{self, BadIntake};
+use super::intake::{self, BadIntake, Opening};
 use super::listener;
 use super::tree::{ProcessId, Tree};
 use super::{Entry, NoEntry, NoListener, Session, Sessions};
@@ -15,7 +15,7 @@ use crate::state::NodeState;
 use avouch_audit::field::{Code, Outside};
 use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
-use avouch_wire::local::{SessionAnswer, SessionOpened, SessionRefused, session_answer::Kind};
+use avouch_wire::local::{SessionAnswer, SessionOpened, SessionRefused, SessionTerms, session_answer::Kind};
 use avouch_wire::unix::{self, Accepted, Peer, roots};
 use avouch_words::{Clock, Name, Ulid};
 use std::io;
@@ -68,6 +68,8 @@ pub struct Door {
     pub clock: Arc<dyn Clock>,
     /// Where things are.
     pub places: Places,
+    /// Whether sessions are contained unless the caller says otherwise.
+    pub contain_required: bool,
 }
 
 /// Where things are.
@@ -79,6 +81,8 @@ pub struct Places {
     pub roots: PathBuf,
     /// The directory of sessions' files.
     pub sessions: PathBuf,
+    /// Directories that no contained session may see.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// Why no session was opened.
@@ -153,7 +157,7 @@ impl Door {
         let mut asked = String::new();
         let opened = tokio::select! {
             () = shutdown.cancelled() => return,
-            opened = self.open(&stream, &peer, &mut asked) => opened,
+            opened = self.open(&mut stream, &peer, &mut asked) => opened,
         };
         match opened {
             Ok(open) => {
@@ -183,9 +187,12 @@ impl Door {
         }
     }
 
-    async fn open(&self, stream: &UnixStream, peer: &Peer, asked: &mut String) -> Result<Open, Refused> {
-        // Read whole before anything is refused: what is left unread at the close takes the answer with it.
-        let (request, descriptor) = intake::read(stream, peer.pid()).await?;
+    async fn open(&self, stream: &mut UnixStream, peer: &Peer, asked: &mut String) -> Result<Open, Refused> {
+        // Each read whole before anything is refused: what is left unread at the close takes the answer with it.
+        asked.clone_from(&intake::hello(stream, peer.pid()).await?.agent);
+        let terms = SessionAnswer { kind: Some(Kind::Terms(self.terms())) };
+        intake::answer(stream, &terms).await.map_err(BadIntake::Io)?;
+        let Opening { said: request, listener: descriptor, .. } = intake::opening(stream, peer.pid()).await?;
         asked.clone_from(&request.agent);
         // Not from inside a session, whatever the uid; and if that cannot be told, not at all (U21).
         if self.attestor.is_inside(peer).await.unwrap_or(true) {
@@ -205,7 +212,7 @@ impl Door {
         let instance = self.instances.of(&agent, Holder::Session(session), &*self.clock);
         let instance = instance.map_err(|_| Refused::NotReady)?;
         let ended = CancellationToken::new();
-        let caller = Caller { agent: agent.clone(), instance: instance.instance, session, facts: Arc::default() };
+        let caller = Caller { agent: agent.clone(), instance: instance.instance, session, facts: Arc::default(), contained: false };
         let served = self.proxy.serve(listener.socket, caller, peer.uid(), ended.clone());
         let ready = served.and_then(|served| {
             let files = SessionFiles::write(&self.places.sessions, session, &served.system_roots, &served.anchor)?;
@@ -233,6 +240,14 @@ impl Door {
         });
         let workload_socket = self.places.workload_socket.display().to_string();
         Ok(Open { entry, ended, files, listener_alone, workload_socket })
+    }
+
+    fn terms(&self) -> SessionTerms {
+        SessionTerms {
+            contain_required: self.contain_required,
+            workload_socket: self.places.workload_socket.display().to_string(),
+            hidden: self.places.hidden.iter().map(|path| path.display().to_string()).collect(),
+        }
     }
 
     /// The name only narrows: every selector of the agent has to hold for the caller, in a session of that agent.
@@ -302,6 +317,8 @@ impl Open {
             bundle_file: self.files.bundle().display().to_string(),
             extra_file: self.files.extra().display().to_string(),
             listener_alone: self.listener_alone,
+            environment: Vec::new(),
+            contained: false,
         }
     }
 

@@ -11,12 +11,12 @@ use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
 use avouch_wire::Message;
 use avouch_wire::issuer as wire;
-use avouch_wire::local::{OpenSession, SessionAnswer, session_answer::Kind};
+use avouch_wire::local::{OpenSession, SessionAnswer, SessionHello, session_answer::Kind};
 use avouch_wire::unix;
 use avouch_words::SystemClock;
 use std::io::{BufRead, BufReader, IoSlice, Read, Write};
 use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -62,6 +62,7 @@ fn rig() -> Rig {
         workload_socket: directory.path().join("workload.sock"),
         roots: directory.path().join("roots"),
         sessions: directory.path().join("sessions"),
+        hidden: Vec::new(),
     };
     unix::roots::create(&places.roots).unwrap();
     SessionFiles::prepare(&places.sessions).unwrap();
@@ -86,6 +87,7 @@ fn rig() -> Rig {
         journal,
         clock,
         places,
+        contain_required: false,
     };
     let listener = unix::listen(&directory.path().join("session.sock"), 0o666).unwrap();
     let stop = CancellationToken::new();
@@ -164,22 +166,32 @@ fn in_the_place_of_run() {
 }
 
 fn ask(stream: &mut UnixStream, agent: &str, listener: &TcpListener) -> String {
+    let hello = SessionHello { agent: agent.to_owned() };
+    match exchange(stream, &hello.encode_to_vec(), &[]) {
+        Kind::Terms(_) => {}
+        Kind::Refused(refused) => return format!("refused {} {}", refused.code, refused.message),
+        Kind::Opened(_) => panic!("opened without an opening"),
+    }
+    let opening = OpenSession { agent: agent.to_owned(), contained: None };
+    match exchange(stream, &opening.encode_to_vec(), &[listener.as_fd()]) {
+        Kind::Opened(opened) => format!("opened {}", opened.session),
+        Kind::Refused(refused) => format!("refused {} {}", refused.code, refused.message),
+        Kind::Terms(_) => panic!("terms twice"),
+    }
+}
+
+fn exchange(stream: &mut UnixStream, body: &[u8], handed: &[BorrowedFd<'_>]) -> Kind {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let body = OpenSession { agent: agent.to_owned() }.encode_to_vec();
-    let frame = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let frame = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let handed = [listener.as_fd()];
-    assert!(control.push(SendAncillaryMessage::ScmRights(&handed)));
+    assert!(handed.is_empty() || control.push(SendAncillaryMessage::ScmRights(handed)));
     sendmsg(&*stream, &[IoSlice::new(&frame)], &mut control, SendFlags::empty()).unwrap();
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let mut body = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut body).unwrap();
-    match SessionAnswer::decode(&body[..]).unwrap().kind.unwrap() {
-        Kind::Opened(opened) => format!("opened {}", opened.session),
-        Kind::Refused(refused) => format!("refused {} {}", refused.code, refused.message),
-    }
+    SessionAnswer::decode(&body[..]).unwrap().kind.unwrap()
 }
 
 fn is_running(pid: i32) -> bool {

@@ -2,11 +2,12 @@
 
 use avouch_wire::Message as _;
 use avouch_wire::local::session_answer::Kind;
-use avouch_wire::local::{OpenSession, SessionAnswer, SessionOpened, SessionRefused};
+use avouch_wire::local::{OpenSession, SessionAnswer, SessionOpened, SessionRefused, SessionTerms};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::io::{IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
@@ -38,7 +39,7 @@ impl Helper {
             workload_socket: "/run/x/workload.sock".into(),
             bundle_file: "/run/x/bundle.pem".into(),
             extra_file: "/run/x/extra.pem".into(),
-            listener_alone: false,
+            ..SessionOpened::default()
         }))
     }
 
@@ -97,28 +98,38 @@ impl Helper {
 }
 
 fn answer(connection: UnixStream, kind: &Kind) -> Opening {
+    receive(&connection);
+    send(&connection, &Kind::Terms(SessionTerms::default()));
+    let (body, descriptor) = receive(&connection);
+    let opening = OpenSession::decode(&body[..]).unwrap();
+    send(&connection, kind);
+    let descriptor = descriptor.expect("a listener comes with the opening");
+    Opening { agent: opening.agent, listener: TcpListener::from(descriptor), connection }
+}
+
+fn send(mut connection: &UnixStream, kind: &Kind) {
+    let body = SessionAnswer { kind: Some(kind.clone()) }.encode_to_vec();
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    connection.write_all(&[&length[..], &body].concat()).unwrap();
+}
+
+/// One message, and what came with it.
+fn receive(mut connection: &UnixStream) -> (Vec<u8>, Option<OwnedFd>) {
     let mut bytes = [0; 256];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let parts = &mut [IoSliceMut::new(&mut bytes)];
-    let received = recvmsg(&connection, parts, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
-    let descriptor = control
-        .drain()
-        .find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
-            _ => None,
-        })
-        .expect("a listener comes with the opening");
+    let received = recvmsg(connection, parts, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+        _ => None,
+    });
     let mut frame = bytes[..received.bytes].to_vec();
     let length = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;
     while frame.len() < 4 + length {
         let mut more = [0; 256];
-        let count = (&connection).read(&mut more).unwrap();
+        let count = connection.read(&mut more).unwrap();
         frame.extend_from_slice(&more[..count]);
     }
-    let opening = OpenSession::decode(&frame[4..]).unwrap();
-    let body = SessionAnswer { kind: Some(kind.clone()) }.encode_to_vec();
-    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-    (&connection).write_all(&[&length[..], &body].concat()).unwrap();
-    Opening { agent: opening.agent, listener: TcpListener::from(descriptor), connection }
+    (frame.split_off(4), descriptor)
 }

@@ -20,7 +20,7 @@ fn id(number: u8) -> Ulid {
 }
 
 fn caller(agent: &str) -> Caller {
-    Caller { agent: name(agent), instance: id(1), session: id(2), facts: Arc::default() }
+    Caller { agent: name(agent), instance: id(1), session: id(2), facts: Arc::default(), contained: false }
 }
 
 fn spec(slot: SlotSpec, path: &str) -> BindingSpec {

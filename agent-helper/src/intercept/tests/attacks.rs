@@ -335,7 +335,7 @@ async fn a_listener_is_fenced_by_uid() {
     let address = listener.local_addr().unwrap();
     let session = id();
     let anchor = Arc::new(Anchor::new(session, &SystemClock).unwrap());
-    let caller = Caller { agent: name("researcher"), instance: id(), session, facts: Arc::default() };
+    let caller = Caller { agent: name("researcher"), instance: id(), session, facts: Arc::default(), contained: false };
     let other_uid = nix::unistd::getuid().as_raw() + 4242;
     let serving = Session { caller, fence: Fence::Uid(other_uid), anchor, ended: CancellationToken::new() };
     tokio::spawn(Arc::clone(&world.proxy).serve(serving, listener));
@@ -361,7 +361,7 @@ async fn a_sessions_own_user_is_served_and_root_is_not_believed() {
     let address = listener.local_addr().unwrap();
     let session = id();
     let serving = Session {
-        caller: Caller { agent: name("researcher"), instance: id(), session, facts: Arc::default() },
+        caller: Caller { agent: name("researcher"), instance: id(), session, facts: Arc::default(), contained: false },
         fence: Fence::for_listener(&listener, NOBODY),
         anchor: Arc::new(Anchor::new(session, &SystemClock).unwrap()),
         ended: CancellationToken::new(),

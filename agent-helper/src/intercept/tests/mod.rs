@@ -270,7 +270,7 @@ impl World {
             sources: vec![store.clone()],
             resolver: Arc::new(Names(names)),
             clock: Arc::new(SystemClock),
-            egress: Egress { unbound, ports: BTreeSet::new() },
+            egress: Egress { contained: Unbound::Deny, uncontained: unbound, ports: BTreeSet::new() },
         });
         let roots = SystemRoots { store: Arc::new(rustls::RootCertStore::empty()), pem: String::new() };
         let proxy = Arc::new(Proxy::new(Arc::clone(&broker), &roots).unwrap());
@@ -317,7 +317,7 @@ impl World {
         let anchor = Arc::new(Anchor::new(session, &SystemClock).unwrap());
         let ended = CancellationToken::new();
         let serving = Session {
-            caller: Caller { agent: name(agent), instance: id(), session, facts: Arc::default() },
+            caller: Caller { agent: name(agent), instance: id(), session, facts: Arc::default(), contained: false },
             fence: Fence::for_listener(&listener, nix::unistd::getuid().as_raw()),
             anchor: Arc::clone(&anchor),
             ended: ended.clone(),

@@ -39,29 +39,60 @@ pub struct PutSecretRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutSecretReply {}
-/// The session socket speaks these two, each behind a 4-byte big-endian length. The first carries the session's
-/// proxy listener as SCM_RIGHTS; the connection then stays open as long as the session lives.
+/// The session socket: a message each way, twice, each behind a 4-byte big-endian length. `avouch run` says whom it wants
+/// to run and hears the terms; then it says what it has made, and hears whether the session is open. The connection then
+/// stays open as long as the session lives.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionHello {
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+}
+/// Carries the session's proxy listener as SCM_RIGHTS and, where the session is contained, behind it a pidfd of the
+/// process that is pid 1 inside.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenSession {
     #[prost(string, tag = "1")]
     pub agent: ::prost::alloc::string::String,
+    /// Unset: not contained.
+    #[prost(message, optional, tag = "2")]
+    pub contained: ::core::option::Option<Containment>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Containment {
+    /// The profile's name, as the caller says it: the helper verifies the walls and not the file view.
+    #[prost(string, tag = "1")]
+    pub profile: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionAnswer {
-    #[prost(oneof = "session_answer::Kind", tags = "1, 2")]
+    #[prost(oneof = "session_answer::Kind", tags = "1, 2, 3")]
     pub kind: ::core::option::Option<session_answer::Kind>,
 }
 /// Nested message and enum types in `SessionAnswer`.
 pub mod session_answer {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]
         Opened(super::SessionOpened),
         #[prost(message, tag = "2")]
         Refused(super::SessionRefused),
+        /// The answer to SessionHello.
+        #[prost(message, tag = "3")]
+        Terms(super::SessionTerms),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionTerms {
+    /// Sessions are contained unless the caller says otherwise.
+    #[prost(bool, tag = "1")]
+    pub contain_required: bool,
+    #[prost(string, tag = "2")]
+    pub workload_socket: ::prost::alloc::string::String,
+    /// Directories of avouch that no contained session may see.
+    #[prost(string, repeated, tag = "3")]
+    pub hidden: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionOpened {
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
@@ -76,6 +107,19 @@ pub struct SessionOpened {
     /// The kernel cannot tell this session's connections from others' by uid (it runs as uid 0).
     #[prost(bool, tag = "5")]
     pub listener_alone: bool,
+    /// What to set in the program's environment: placeholders of granted credentials.
+    #[prost(message, repeated, tag = "6")]
+    pub environment: ::prost::alloc::vec::Vec<EnvironmentVariable>,
+    /// The helper has verified the walls.
+    #[prost(bool, tag = "7")]
+    pub contained: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnvironmentVariable {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionRefused {
