@@ -1,9 +1,15 @@
 //! The command line: nouns, verbs and flags, and how their values are read.
 
+mod first_day;
+
+pub use first_day::{Completions, ManPages, Shell};
+
+use crate::complete::live;
 use crate::output::Format;
 use avouch_policy::SlotSpec;
 use avouch_words::{Name, Selector};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,54 +58,65 @@ pub enum Command {
     #[command(before_help = "Example:\n  avouch helper --config /etc/avouch/helper.toml")]
     Helper(Daemon),
     /// Join tokens, with which a node enrols once.
+    #[command(before_help = "Example:\n  avouch token create --node web-1 --out join.token")]
     Token {
         /// Verb.
         #[command(subcommand)]
         verb: TokenVerb,
     },
     /// Nodes that have enrolled.
+    #[command(before_help = "Example:\n  avouch node list")]
     Node {
         /// Verb.
         #[command(subcommand)]
         verb: NodeVerb,
     },
     /// Registered agents.
+    #[command(before_help = "Example:\n  avouch agent list")]
     Agent {
         /// Verb.
         #[command(subcommand)]
         verb: AgentVerb,
     },
     /// Credentials: what is bound where. Values are never shown.
+    #[command(before_help = "Example:\n  avouch credential list")]
     Credential {
         /// Verb.
         #[command(subcommand)]
         verb: CredentialVerb,
     },
     /// Values of credentials, sealed on this node.
+    #[command(
+        before_help = "Example:\n  avouch secret put github --value-stdin --to https://api.github.com --method GET --path '/repos/**' --as bearer"
+    )]
     Secret {
         /// Verb.
         #[command(subcommand)]
         verb: SecretVerb,
     },
     /// Which agent may use which credential.
+    #[command(before_help = "Example:\n  avouch grant create --agent researcher --credential github")]
     Grant {
         /// Verb.
         #[command(subcommand)]
         verb: GrantVerb,
     },
     /// Denials that are felt at once.
+    #[command(before_help = "Example:\n  avouch lock create --agent researcher --reason 'odd calls'")]
     Lock {
         /// Verb.
         #[command(subcommand)]
         verb: LockVerb,
     },
     /// This process's own identity documents.
+    #[command(before_help = "Example:\n  avouch svid show")]
     Svid {
         /// Verb.
         #[command(subcommand)]
         verb: SvidVerb,
     },
     /// The audit log.
+    #[command(before_help = "Example:\n  avouch audit verify")]
     Audit {
         /// Verb.
         #[command(subcommand)]
@@ -114,6 +131,14 @@ pub enum Command {
     /// How issuer and helper are.
     #[command(before_help = "Example:\n  avouch status -o json")]
     Status,
+    /// Print what makes a shell complete verbs, flags and the names that the issuer has.
+    #[command(
+        before_help = "Examples:\n  source <(avouch completions bash)      in ~/.bashrc\n  source <(avouch completions zsh)       in ~/.zshrc, after compinit\n  avouch completions fish | source       in ~/.config/fish/config.fish"
+    )]
+    Completions(Completions),
+    /// Write the man pages.
+    #[command(before_help = "Example:\n  avouch man --dir ~/.local/share/man/man1")]
+    Man(ManPages),
     /// The agents of `avouch demo`.
     #[command(hide = true)]
     DemoAgent,
@@ -123,7 +148,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Run {
     /// The agent. The name only narrows what this user may be.
-    #[arg(long, value_name = "NAME", value_parser = name)]
+    #[arg(long, value_name = "NAME", value_parser = name, add = ArgValueCandidates::new(live::agents))]
     pub agent: Name,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -162,6 +187,7 @@ pub enum TokenVerb {
 #[derive(Debug, Subcommand)]
 pub enum NodeVerb {
     /// List the nodes.
+    #[command(before_help = "Example:\n  avouch node list")]
     List,
 }
 
@@ -174,6 +200,7 @@ pub enum AgentVerb {
     )]
     Create(AgentCreate),
     /// List the agents.
+    #[command(before_help = "Example:\n  avouch agent list")]
     List,
 }
 
@@ -204,6 +231,7 @@ pub struct AgentCreate {
 #[derive(Debug, Subcommand)]
 pub enum CredentialVerb {
     /// List the credentials with their bindings.
+    #[command(before_help = "Example:\n  avouch credential list")]
     List,
 }
 
@@ -221,7 +249,7 @@ pub enum SecretVerb {
 #[derive(Debug, Args)]
 pub struct SecretPut {
     /// The credential's name.
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = ArgValueCandidates::new(live::credentials))]
     pub name: Name,
     /// Read the value from stdin; one end of line at its end is not part of it. On a terminal it is asked for, and
     /// not shown.
@@ -263,18 +291,20 @@ pub enum GrantVerb {
     #[command(before_help = "Example:\n  avouch grant create --agent researcher --credential github")]
     Create {
         /// The agent.
-        #[arg(long, value_name = "NAME", value_parser = name)]
+        #[arg(long, value_name = "NAME", value_parser = name, add = ArgValueCandidates::new(live::agents))]
         agent: Name,
         /// The credential.
-        #[arg(long, value_name = "NAME", value_parser = name)]
+        #[arg(long, value_name = "NAME", value_parser = name, add = ArgValueCandidates::new(live::credentials))]
         credential: Name,
     },
     /// List the grants.
+    #[command(before_help = "Example:\n  avouch grant list")]
     List,
     /// Take a grant back.
     #[command(before_help = "Example:\n  avouch grant delete 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
     Delete {
         /// Its ID, as `grant list` shows it.
+        #[arg(add = ArgValueCandidates::new(live::grants))]
         id: String,
     },
 }
@@ -286,7 +316,7 @@ pub enum LockVerb {
     #[command(before_help = "Example:\n  avouch lock create --agent researcher --reason 'odd calls' --ttl 1h")]
     Create {
         /// The agent.
-        #[arg(long, value_name = "NAME", value_parser = name)]
+        #[arg(long, value_name = "NAME", value_parser = name, add = ArgValueCandidates::new(live::agents))]
         agent: Name,
         /// Why; it is recorded.
         #[arg(long, value_name = "TEXT")]
@@ -296,6 +326,7 @@ pub enum LockVerb {
         ttl: Option<Duration>,
     },
     /// List the locks in force.
+    #[command(before_help = "Example:\n  avouch lock list")]
     List {
         /// Also those that have ended.
         #[arg(long)]
@@ -305,6 +336,7 @@ pub enum LockVerb {
     #[command(before_help = "Example:\n  avouch lock release 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
     Release {
         /// Its ID, as `lock list` shows it.
+        #[arg(add = ArgValueCandidates::new(live::locks))]
         id: String,
     },
 }
@@ -325,6 +357,7 @@ pub enum SvidVerb {
 #[derive(Debug, Subcommand)]
 pub enum AuditVerb {
     /// List the records.
+    #[command(before_help = "Example:\n  avouch audit list")]
     List,
     /// Check the whole log, here or in an export, without asking anyone.
     #[command(

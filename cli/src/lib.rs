@@ -1,12 +1,14 @@
 //! The program `avouch`: everything in one. Reads the command line, runs the verb, and says what came of it.
 
 pub mod args;
+mod complete;
 mod daemon;
 pub mod demo;
 mod dev;
 pub mod endpoints;
 pub mod failure;
 mod files;
+mod man;
 pub mod output;
 mod prompt;
 mod replies;
@@ -30,6 +32,10 @@ pub fn main(line: impl Iterator<Item = OsString>) -> ExitCode {
     let own_name = line.next().unwrap_or_else(|| "avouch".into());
     if line.next_if(|first| first == avouch_contain::STAGE).is_some() {
         return ExitCode::from(avouch_contain::stage(line));
+    }
+    if let Some(shell) = complete::asked() {
+        // Whatever goes wrong, nothing is offered; the line that is being typed is no place for a sentence.
+        return ExitCode::from(complete::answer(shell, line).map_or_else(|failure| failure.code(), |()| 0));
     }
     let cli = match Cli::try_parse_from([own_name].into_iter().chain(line)) {
         Ok(cli) => cli,
@@ -58,6 +64,8 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Dev => dev::run().map(|()| 0),
         Command::Server(order) => daemon::server(&order).map(|()| 0),
         Command::Helper(order) => daemon::helper(&order).map(|()| 0),
+        Command::Completions(order) => complete::script(order.shell).map(|()| 0),
+        Command::Man(order) => man::write(&order.dir).map(|()| 0),
         Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -8,6 +8,7 @@
 mod environment;
 mod harden;
 mod launch;
+mod profile;
 mod pty;
 mod reap;
 mod signals;
@@ -17,6 +18,7 @@ mod terminal;
 pub use environment::{SessionEnvironment, child_environment};
 pub use harden::{Hardened, harden};
 pub use launch::{Launch, LaunchError, Watch, launch};
+pub use profile::{Access, Limits, Profile, ProfileError, Size};
 pub use reap::{adopt_orphans, end_descendants};
 pub use stage::{STAGE, bound_to_parent, stage};
 

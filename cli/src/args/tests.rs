@@ -66,18 +66,45 @@ fn a_secret_has_no_flag_to_be_given_by() {
 }
 
 #[test]
-fn help_begins_with_examples() {
-    let help = Cli::command().render_long_help().to_string();
-    assert!(help.starts_with("Examples:\n"), "{help}");
+fn every_noun_and_verb_begins_its_help_with_an_example_that_is_read() {
     let mut command = Cli::command();
-    for noun in command.get_subcommands_mut() {
-        let name = noun.get_name().to_owned();
-        let verbs: Vec<_> = noun.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-        if verbs.iter().any(|verb| verb == "create") {
-            let verb = noun.find_subcommand_mut("create").expect("a verb");
-            assert!(verb.render_long_help().to_string().starts_with("Example"), "{name} create");
+    command.build();
+    let mut seen = 0;
+    walk(&mut command, &mut seen);
+    assert!(seen > 30, "{seen}");
+}
+
+fn walk(command: &mut clap::Command, seen: &mut usize) {
+    let name = command.get_display_name().unwrap_or("avouch").to_owned();
+    let help = command.render_long_help().to_string();
+    let examples = help.strip_prefix("Example").unwrap_or_else(|| panic!("{name} has no example: {help}"));
+    let usage = examples.split("\n\n").next().unwrap_or_default();
+    let lines: Vec<_> = usage.lines().skip(1).filter(|line| line.starts_with("  avouch ")).collect();
+    assert!(usage.contains(&name.replace('-', " ")), "{name}: its examples show something else");
+    for line in lines {
+        let words = words(line);
+        assert!(Cli::try_parse_from(&words).is_ok(), "{name}: {line}: {:?}", Cli::try_parse_from(&words).err());
+    }
+    *seen += 1;
+    command.get_subcommands_mut().filter(|one| !one.is_hide_set()).for_each(|one| walk(one, seen));
+}
+
+/// The words of an example as a shell gives them: up to a pipe or what is said about it.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut quoted, mut blanks) = (false, 0);
+    for letter in line.trim().chars() {
+        blanks = if letter == ' ' { blanks + 1 } else { 0 };
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted && blanks == 2 => break,
+            '|' if !quoted => break,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(letter),
         }
     }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What each verb prints, as a table and as JSON, against an issuer and a helper that say always the same.
 
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod printed;

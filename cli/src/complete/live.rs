@@ -1,0 +1,110 @@
+//! Names as the issuer has them at this moment. Whoever presses a key waits for them, so they come within
+//! [`PATIENCE`] or not at all, and nothing is said about why not.
+
+use crate::endpoints::{Directories, Socket};
+use avouch_wire::admin::admin_client::AdminClient;
+use avouch_wire::admin::{ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, ListLocksRequest};
+use avouch_wire::tonic::transport::Channel;
+use clap_complete::engine::CompletionCandidate;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Registered agents.
+pub fn agents() -> Vec<CompletionCandidate> {
+    ask(async |mut issuer| {
+        let reply = issuer.list_agents(ListAgentsRequest {}).await.ok()?.into_inner();
+        Some(reply.agents.into_iter().map(|agent| (agent.name, agent.owner)).collect())
+    })
+}
+
+/// Credentials.
+pub fn credentials() -> Vec<CompletionCandidate> {
+    ask(async |mut issuer| {
+        let reply = issuer.list_credentials(ListCredentialsRequest {}).await.ok()?.into_inner();
+        Some(reply.credentials.into_iter().map(|credential| (credential.name, credential.source)).collect())
+    })
+}
+
+/// IDs of grants, with what they grant.
+pub fn grants() -> Vec<CompletionCandidate> {
+    ask(async |mut issuer| {
+        let reply = issuer.list_grants(ListGrantsRequest {}).await.ok()?.into_inner();
+        let about = |agent: &str, credential: &str| format!("{agent} may use {credential}");
+        Some(reply.grants.into_iter().map(|grant| (grant.id, about(&grant.agent, &grant.credential))).collect())
+    })
+}
+
+/// IDs of locks in force, with whom they deny and why.
+pub fn locks() -> Vec<CompletionCandidate> {
+    ask(async |mut issuer| {
+        let reply = issuer.list_locks(ListLocksRequest { all: false }).await.ok()?.into_inner();
+        Some(reply.locks.into_iter().map(|lock| (lock.id, format!("{}: {}", lock.agent, lock.reason))).collect())
+    })
+}
+
+fn ask(question: impl AsyncFnOnce(AdminClient<Channel>) -> Option<Vec<(String, String)>>) -> Vec<CompletionCandidate> {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
+    let answer = runtime.block_on(async {
+        let asking = async {
+            let directories = Directories::new(runtime_dir(std::env::args_os()));
+            question(AdminClient::new(directories.connect(Socket::Admin).await.ok()?)).await
+        };
+        tokio::time::timeout(PATIENCE, asking).await.ok().flatten()
+    });
+    let candidate = |(name, about): (String, String)| CompletionCandidate::new(name).help(Some(shown(&about).into()));
+    answer.unwrap_or_default().into_iter().filter(|(name, _)| is_plain(name)).take(MOST).map(candidate).collect()
+}
+
+/// What `--runtime-dir` says on the line that is being completed.
+fn runtime_dir(line: impl Iterator<Item = impl AsRef<OsStr>>) -> Option<PathBuf> {
+    let mut words = line.map(|word| word.as_ref().to_owned());
+    while let Some(word) = words.next() {
+        if word == FLAG {
+            return words.next().map(PathBuf::from);
+        }
+        if let Some(value) = word.to_str().and_then(|word| word.strip_prefix(FLAG)?.strip_prefix('=')) {
+            return Some(PathBuf::from(value));
+        }
+    }
+    None
+}
+
+/// Names and IDs are; a shell would read anything else its own way.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// What others wrote cannot steer a terminal, nor begin another candidate.
+fn shown(text: &str) -> String {
+    text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+const FLAG: &str = "--runtime-dir";
+/// How long names may take.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Candidates offered at once.
+const MOST: usize = 500;
+/// Letters of what is said about a name.
+const LONGEST: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_of_the_line_says_where_to_ask() {
+        let dir = |line: &str| runtime_dir(line.split(' '));
+        assert_eq!(dir("avouch --runtime-dir /x agent list"), Some("/x".into()));
+        assert_eq!(dir("avouch lock --runtime-dir=/y list"), Some("/y".into()));
+        assert_eq!((dir("avouch --runtime-dir"), dir("avouch agent list")), (None, None));
+    }
+
+    #[test]
+    fn a_name_that_a_shell_could_read_otherwise_is_not_offered() {
+        for (name, plain) in [("a-b_c.1", true), ("", false), ("$(id)", false), ("a b", false), ("a\nb", false)] {
+            assert_eq!(is_plain(name), plain, "{name:?}");
+        }
+        assert_eq!(shown("x\u{1b}[2J\ny"), "x\u{fffd}[2J\u{fffd}y");
+    }
+}
