@@ -42,7 +42,7 @@ pub async fn join(config: &HelperConfig, files: &NodeFiles, clock: &Arc<dyn Cloc
     }
     let token = match &config.join_token {
         Some(place) => read_token(place)?,
-        None if files.has_svid() => return Err(expired()),
+        None if files.has_svid() => return Err(StartError::SvidExpired),
         None => return Err(StartError::NotJoined),
     };
     if token.trust_domain() != &config.trust_domain {
@@ -98,6 +98,7 @@ async fn ask(
     let channel = tls::dial(&config.issuer, tls).await.map_err(|error| match error {
         DialError::Unreachable { reason, .. } => unreachable(config, &reason),
         DialError::NotExpected { address, reason } => StartError::Imposter { address, reason },
+        DialError::NotNow { address, reason } => StartError::NotNow { address, reason },
     })?;
     // Only now, with the handshake done, does the token's secret part leave this process.
     let authority =
@@ -178,14 +179,6 @@ fn refused(config: &HelperConfig, status: &Status) -> StartError {
             unreachable(config, status.message())
         }
         _ => StartError::Refused { message: refusal.message, action: refusal.action },
-    }
-}
-
-fn expired() -> StartError {
-    StartError::Refused {
-        message: "the node's SVID has expired or verifies no more".to_owned(),
-        action: "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`."
-            .to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::journal::Journal;
 use crate::spool::Spool;
 use avouch_audit::record::HelperEvent;
+use avouch_config::LastFault;
 use avouch_words::SpiffeId;
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
@@ -95,6 +96,8 @@ impl Helper {
         for socket in [&self.sockets.workload, &self.sockets.session, &self.sockets.admin] {
             let _ = std::fs::remove_file(socket);
         }
+        // What another start has noted meanwhile, which found us here, is no news any more.
+        self.sockets.admin.parent().inspect(|runtime_dir| LastFault::note(runtime_dir, None));
         tracing::info!("helper.run.end");
         ended
     }

@@ -36,6 +36,17 @@ pub struct Link {
 #[error(transparent)]
 pub struct LinkFault(#[from] tls::DialError);
 
+impl LinkFault {
+    /// Stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        match &self.0 {
+            tls::DialError::Unreachable { .. } => "issuer_unreachable",
+            tls::DialError::NotExpected { .. } => "issuer_not_expected",
+            tls::DialError::NotNow { .. } => "clock_off",
+        }
+    }
+}
+
 /// What the issuer said to a single question.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskFault {

@@ -3,6 +3,7 @@
 
 pub mod attest;
 pub mod broker;
+pub mod contact;
 mod ending;
 mod enforce;
 mod enrol;

@@ -1,6 +1,7 @@
 //! The node's SVID is renewed at half its life, each time for a new key. Key and SVID are on disk before they are
 //! used, and those before stay until the issuer has taken the new ones on a connection.
 
+use crate::contact::Contact;
 use crate::identity::key::NodeMadeKey;
 use crate::identity::{schedule, validate};
 use crate::ids;
@@ -28,6 +29,8 @@ pub struct Renewal {
     pub bundles: LiveBundles,
     /// Counts connections on which the issuer took what is shown.
     pub confirmations: watch::Receiver<u64>,
+    /// Where its end is told.
+    pub contact: Arc<Contact>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -123,6 +126,7 @@ impl Renewal {
         let svid = svid.map_err(|error| Failed::Inadmissible(error.to_string()))?;
         let shown = shown(&svid, &key)?;
         self.files.put_svid(Turn::Next, &svid)?;
+        self.contact.renewed(svid.not_after());
         self.node = NodeIdentity { key: Arc::new(key), svid };
         self.shown.send_replace(Some(shown));
         Ok(())

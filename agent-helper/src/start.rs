@@ -2,6 +2,7 @@
 
 use crate::attest::Attestor;
 use crate::broker::{self, Broker, PolicyHandle, SystemResolver};
+use crate::contact::Contact;
 use crate::ending::{Ending, MOST_WAITING};
 use crate::enforce::Enforcer;
 use crate::enrol::{self, internal};
@@ -27,7 +28,7 @@ use crate::sync::Follower;
 use crate::workload::{self, CALLS_AT_ONCE, CALLS_PER_SECOND, Gate, STREAMS, STREAMS_OF_UID, Workload};
 use avouch_audit::field::Outside;
 use avouch_audit::record::HelperEvent;
-use avouch_config::{self as config, Health, HelperConfig, Owner, Readiness, StartError};
+use avouch_config::{self as config, Health, HelperConfig, LastFault, Owner, Readiness, StartError};
 use avouch_sources::SealedStore;
 use avouch_wire::local::helper_server::HelperServer;
 use avouch_wire::tls;
@@ -47,6 +48,13 @@ use tonic::transport::server::Router;
 impl Helper {
     /// Takes the directories, the sockets and the spool, and joins the trust domain if that has not been done.
     pub async fn build(config: HelperConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let runtime_dir = config.runtime_dir.clone();
+        let built = Self::take(config, clock).await;
+        LastFault::note(&runtime_dir, built.as_ref().err());
+        built
+    }
+
+    async fn take(config: HelperConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config::make_private_dir(&config.state_dir).map_err(StartError::directory(&config.state_dir))?;
         config::make_shared_dir(&config.runtime_dir).map_err(StartError::directory(&config.runtime_dir))?;
         let runtime = |name: &str| config.runtime_dir.join(name);
@@ -89,6 +97,7 @@ impl Helper {
         let states = watch::Sender::new(None);
         let policy = watch::Sender::new(Arc::default());
         let freshness = Arc::new(Freshness::default());
+        let contact = Arc::new(Contact::new(joined.identity.svid.not_after()));
         let sessions = Arc::new(Sessions::default());
         let attestor = Arc::new(Attestor::new(sessions.clone(), places.roots.clone()));
         let instances = Arc::new(Instances::default());
@@ -127,6 +136,8 @@ impl Helper {
             session_socket: sockets.session.clone(),
             states: states.subscribe(),
             freshness: freshness.clone(),
+            issuer: config.issuer.clone(),
+            contact: contact.clone(),
             spool: spool.clone(),
             sealed,
             broker: broker.clone(),
@@ -152,6 +163,7 @@ impl Helper {
             shown,
             bundles: bundles.subscribe(),
             confirmations: link.confirmations(),
+            contact: contact.clone(),
             clock: clock.clone(),
         };
         let ending = Ending {
@@ -179,6 +191,7 @@ impl Helper {
             trust_domain: config.trust_domain,
             states,
             stale: stale.clone(),
+            contact,
             enforcer: Arc::new(enforcer),
             journal: journal.clone(),
             clock: clock.clone(),

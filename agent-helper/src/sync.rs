@@ -1,6 +1,7 @@
 //! The issuer's word on what may be done here: one stream, read whole, judged against what is held, enforced, and
 //! only then acknowledged. A lost wake-up costs delay and never truth: each message is the whole state.
 
+use crate::contact::Contact;
 use crate::freshness::Doubt;
 use crate::identity::schedule;
 use crate::ids;
@@ -36,6 +37,8 @@ pub struct Follower {
     pub states: watch::Sender<Option<Arc<NodeState>>>,
     /// How old it is, and who is told when it is too old.
     pub stale: Arc<StaleWatch>,
+    /// Where it is told how it stands with the issuer.
+    pub contact: Arc<Contact>,
     /// Who enforces it.
     pub enforcer: Arc<dyn Enforce>,
     /// Where doubts are recorded.
@@ -61,6 +64,19 @@ enum Ended {
     Renewed,
 }
 
+impl Ended {
+    /// Stable code.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Link(fault) => fault.code(),
+            Self::Stream(_) | Self::Closed => "issuer_gone",
+            Self::Silent => "issuer_silent",
+            Self::Doubted(doubt) => doubt.code(),
+            Self::Renewed => "renewed",
+        }
+    }
+}
+
 impl Follower {
     /// Follows until the shutdown, connecting again with growing patience.
     pub async fn run(mut self, shutdown: CancellationToken) {
@@ -78,6 +94,7 @@ impl Follower {
             }
             let advanced = self.states.borrow().as_ref().map(|state| state.version) != before;
             failures = if advanced { 1 } else { u32::saturating_add(failures, 1) };
+            self.contact.lost(ended.code(), ended.to_string());
             tracing::warn!(reason = %ended, failures, "not in sync with the issuer");
             let pause = schedule::backoff(failures, ids::share()).min(LONGEST_PAUSE);
             tokio::select! {
@@ -113,11 +130,15 @@ impl Follower {
             let boot = self.clock.boot();
             match message.kind {
                 Some(sync_down::Kind::State(state)) => {
+                    self.contact.heard(avouch_words::Millis(state.database_time_ms), self.clock.now());
                     let applied = self.take(state, boot).await.map_err(|doubt| self.doubt(doubt))?;
                     let sent = up.send(SyncUp { kind: Some(sync_up::Kind::Applied(applied)) }).await;
                     sent.map_err(|_| Ended::Closed)?;
                 }
-                Some(sync_down::Kind::Heartbeat(beat)) => self.hear(&beat, boot).map_err(|doubt| self.doubt(doubt))?,
+                Some(sync_down::Kind::Heartbeat(beat)) => {
+                    self.contact.heard(avouch_words::Millis(beat.database_time_ms), self.clock.now());
+                    self.hear(&beat, boot).map_err(|doubt| self.doubt(doubt))?;
+                }
                 // A kind that this helper does not know may be anything, so it is not ignored.
                 None => return Err(self.doubt(Doubt::Unreadable).into()),
             }

@@ -6,6 +6,7 @@ mod fault;
 mod file;
 mod health;
 mod helper;
+mod last_start;
 pub mod lifecycle;
 mod listen;
 mod parse;
@@ -21,6 +22,7 @@ pub use fault::{ConfigFault, ConfigFaults, Problem};
 pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret};
 pub use health::{Health, Readiness};
 pub use helper::{Contain, Egress, HelperConfig, JoinToken, Session, Unbound};
+pub use last_start::LastFault;
 pub use listen::listen_tcp;
 pub use paths::{
     ADMIN_SOCKET, DATABASE_FILE, HELPER_SOCKET, Paths, ROOTS_DIR, SEALED_DIR, SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR,

@@ -98,9 +98,20 @@ pub enum StartError {
         /// How far apart they may be.
         limit: Duration,
     },
+    /// The issuer's certificate is not valid at this machine's time.
+    #[error("by the clock of this machine, what the issuer at {address} shows is not valid now: {reason}")]
+    NotNow {
+        /// The address.
+        address: String,
+        /// The rule that refused it.
+        reason: String,
+    },
     /// There is no node SVID and no token to get one with.
     #[error("this node has not joined yet, and there is no join token")]
     NotJoined,
+    /// The node SVID that is stored is good no more, and there is no token to get another with.
+    #[error("the node's SVID has expired or verifies no more")]
+    SvidExpired,
     /// The text is not a join token.
     #[error("the join token is not one: {0}")]
     TokenMalformed(String),
@@ -200,8 +211,9 @@ impl StartError {
             Self::Directory { .. } => "directory_unusable",
             Self::KeyInState { .. } => "key_in_state",
             Self::TrustDomain { .. } => "wrong_trust_domain",
-            Self::Clock { .. } => "clock_off",
+            Self::Clock { .. } | Self::NotNow { .. } => "clock_off",
             Self::NotJoined => "not_joined",
+            Self::SvidExpired => "node_svid_expired",
             Self::TokenMalformed(_) => "token_malformed",
             Self::TokenExpired => "token_expired",
             Self::TokenRefused => "token_refused",
@@ -234,8 +246,8 @@ impl StartError {
             Self::TrustDomain { .. } => {
                 "Set `trust_domain` to the one that is meant, or use a token made for this one."
             }
-            Self::Clock { .. } => "Set both clocks, by NTP for example, and start again.",
-            Self::NotJoined => {
+            Self::Clock { .. } | Self::NotNow { .. } => "Set both clocks, by NTP for example, and start again.",
+            Self::NotJoined | Self::SvidExpired => {
                 "Make a token with `avouch token create` on the issuer and name its file as `join_token_file`."
             }
             Self::TokenMalformed(_) => "Copy the whole token, on one line.",
@@ -265,12 +277,13 @@ impl StartError {
             | Self::TokenMalformed(_) => USAGE,
             Self::TrustDomain { .. }
             | Self::Clock { .. }
+            | Self::NotNow { .. }
             | Self::NotJoined
             | Self::TokenRefused
             | Self::Refused { .. }
             | Self::Imposter { .. } => NOT_ATTESTED,
             Self::Unreachable { .. } => UNREACHABLE,
-            Self::TokenExpired => EXPIRED,
+            Self::TokenExpired | Self::SvidExpired => EXPIRED,
             Self::Harden(_)
             | Self::PortTaken { .. }
             | Self::SocketTaken { .. }

@@ -8,6 +8,7 @@ pub use refusal::Refusal;
 
 use crate::attest::Attestor;
 use crate::broker::Broker;
+use crate::contact::Contact;
 use crate::freshness::Freshness;
 use crate::journal::Journal;
 use crate::limit::UidLimit;
@@ -46,6 +47,10 @@ pub struct Desk {
     pub states: watch::Receiver<Option<Arc<NodeState>>>,
     /// Its age.
     pub freshness: Arc<Freshness>,
+    /// Where the issuer is.
+    pub issuer: String,
+    /// How it stands with it.
+    pub contact: Arc<Contact>,
     /// The audit spool.
     pub spool: Spool,
     /// The embedded store.

@@ -13,6 +13,8 @@ pub fn answer(desk: &Desk) -> StatusReply {
         (Ok(()), Some(_)) => "audit_unavailable",
         (Ok(()), None) => "",
     };
+    let contact = desk.contact.standing();
+    let (contact_fault, contact_reason) = contact.fault.unwrap_or_default();
     StatusReply {
         node_id: desk.node.to_string(),
         trust_domain: desk.node.trust_domain().to_string(),
@@ -24,5 +26,11 @@ pub fn answer(desk: &Desk) -> StatusReply {
         held_by: held_by.to_owned(),
         spooled: *desk.spool.durable().borrow(),
         acknowledged: desk.spool.acked().map_or(0, |acked| acked.next),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        issuer: desk.issuer.clone(),
+        contact_fault: contact_fault.to_owned(),
+        contact_reason,
+        clock_ahead_ms: contact.clock_ahead_ms,
+        svid_expires_ms: contact.svid_expires.0,
     }
 }

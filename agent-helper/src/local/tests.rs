@@ -54,6 +54,8 @@ async fn rig(operators: &[u32]) -> Rig {
         session_socket: at("session.sock"),
         states: watch::Sender::new(None).subscribe(),
         freshness,
+        issuer: "issuer.example.test:8443".to_owned(),
+        contact: Arc::new(crate::contact::Contact::new(avouch_words::Millis(0))),
         spool,
         sealed: sealed.clone(),
         broker,

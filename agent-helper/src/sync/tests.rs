@@ -58,6 +58,7 @@ fn rig() -> Rig {
         trust_domain,
         states,
         stale: Arc::new(stale),
+        contact: Arc::new(Contact::new(avouch_words::Millis(0))),
         enforcer: told.clone(),
         journal,
         clock: clock.clone(),

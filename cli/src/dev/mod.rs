@@ -89,7 +89,7 @@ async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
 async fn join(settings: HelperConfig, paths: &Paths, admin_socket: &Path) -> Result<Helper, Failure> {
     match Helper::build(settings.clone(), Arc::new(SystemClock)).await {
         // It never was a node, or its SVID ran out while nothing ran here.
-        Err(StartError::NotJoined | StartError::Refused { .. }) => {}
+        Err(StartError::NotJoined | StartError::SvidExpired | StartError::Refused { .. }) => {}
         other => return Ok(other?),
     }
     let mut admin = AdminClient::new(endpoints::connect(admin_socket, Socket::Admin).await?);

@@ -8,8 +8,8 @@ use crate::tend;
 use avouch_audit::field::Outside;
 use avouch_audit::record::IssuerEvent;
 use avouch_config::{
-    ADMIN_SOCKET, DATABASE_FILE, Health, Owner, Readiness, ServerConfig, StartError, listen_tcp, make_private_dir,
-    make_shared_dir,
+    ADMIN_SOCKET, DATABASE_FILE, Health, LastFault, Owner, Readiness, ServerConfig, StartError, listen_tcp,
+    make_private_dir, make_shared_dir,
 };
 use avouch_keys::{Absent, KeyFile, SealedKeys};
 use avouch_store::{OpenError, Store};
@@ -65,6 +65,13 @@ impl Issuer {
     /// Opens the database and the keys, makes the authorities if there are none, and takes port and socket. Nothing is
     /// served before [`Issuer::run`].
     pub async fn build(config: ServerConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let runtime_dir = config.runtime_dir.clone();
+        let built = Self::take(config, clock).await;
+        LastFault::note(&runtime_dir, built.as_ref().err());
+        built
+    }
+
+    async fn take(config: ServerConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         make_private_dir(&config.state_dir).map_err(StartError::directory(&config.state_dir))?;
         make_shared_dir(&config.runtime_dir).map_err(StartError::directory(&config.runtime_dir))?;
         // From here on a list that is not there means trouble, and refuses.

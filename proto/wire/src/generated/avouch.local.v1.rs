@@ -25,6 +25,24 @@ pub struct StatusReply {
     pub spooled: u64,
     #[prost(uint64, tag = "10")]
     pub acknowledged: u64,
+    /// Of the program.
+    #[prost(string, tag = "11")]
+    pub version: ::prost::alloc::string::String,
+    /// Where the issuer is, as the settings say.
+    #[prost(string, tag = "12")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Why nothing is heard from the issuer, as a stable code; empty while something is.
+    #[prost(string, tag = "13")]
+    pub contact_fault: ::prost::alloc::string::String,
+    /// The same in words.
+    #[prost(string, tag = "14")]
+    pub contact_reason: ::prost::alloc::string::String,
+    /// How far this clock was ahead of the issuer's, by the issuer's last word; behind is negative.
+    #[prost(int64, tag = "15")]
+    pub clock_ahead_ms: i64,
+    /// When the node's SVID ends.
+    #[prost(int64, tag = "16")]
+    pub svid_expires_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]

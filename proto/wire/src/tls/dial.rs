@@ -1,6 +1,7 @@
 //! A gRPC channel over TLS between SPIFFE IDs.
 
 use super::HANDSHAKE_DEADLINE;
+use avouch_words::svid::x509::BadX509Svid;
 use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig, OtherError};
 use rustls_pki_types::ServerName;
@@ -25,6 +26,15 @@ pub enum DialError {
     /// The server is not whom the configuration expects. Nothing was sent to it.
     #[error("{address} is refused: {reason}")]
     NotExpected {
+        /// Where to.
+        address: String,
+        /// The rule that refused it.
+        reason: String,
+    },
+    /// What the server shows is not valid at this time: one of the two clocks is wrong, or the server's certificate
+    /// ran out. Nothing was sent to it.
+    #[error("{address} is refused at this time: {reason}")]
+    NotNow {
         /// Where to.
         address: String,
         /// The rule that refused it.
@@ -68,8 +78,12 @@ fn failure(address: String, error: &(dyn std::error::Error + 'static)) -> DialEr
         // An io::Error has what it wraps not as its source but inside.
         let wrapped = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         match wrapped.and_then(|inner| inner.downcast_ref()) {
-            Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) => {
-                return DialError::NotExpected { address, reason: reason.to_string() };
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))) => {
+                let reason = inner.to_string();
+                return match inner.downcast_ref() {
+                    Some(bad) if BadX509Svid::is_of_time(bad) => DialError::NotNow { address, reason },
+                    _ => DialError::NotExpected { address, reason },
+                };
             }
             Some(rustls::Error::InvalidCertificate(reason)) => {
                 return DialError::NotExpected { address, reason: reason.to_string() };

@@ -70,6 +70,13 @@ pub enum BadX509Svid {
     Path(webpki::Error),
 }
 
+impl BadX509Svid {
+    /// Whether it would be good at another time: it ran out, or is not valid yet.
+    pub fn is_of_time(&self) -> bool {
+        matches!(self, Self::Path(webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. }))
+    }
+}
+
 impl X509Svid {
     /// The longest chain, in certificates.
     pub const MAX_CHAIN: usize = 8;
