@@ -9,6 +9,7 @@ pub mod origin;
 pub mod refusal;
 pub mod request;
 pub mod state;
+pub mod why;
 
 pub use binding::{BadBinding, Binding, BindingSpec, Environment, EnvironmentSpec, Slot, SlotSpec};
 pub use decide::{Caller, Denial, Dial, Fill, Passage, Permit, Reason, Verdict, decide};

@@ -20,6 +20,9 @@ pub const MAX_SEGMENTS: usize = 128;
 /// The longest method, in bytes.
 pub const MAX_METHOD: usize = 20;
 
+/// What stands for the method where a tunnel is asked for: what will go through it is not known yet.
+pub const TUNNEL: &str = "TUNNEL";
+
 /// An HTTP method in upper case. `TRACE` echoes the credential (rule B05), `CONNECT` is no request to a tool, and
 /// `PRI` begins another protocol: none of these can be made.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

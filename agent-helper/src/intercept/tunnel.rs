@@ -20,7 +20,7 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// What answers a CONNECT.
 const OPENED: &[u8] = b"HTTP/1.1 200 \r\n\r\n";
 /// The method under which a tunnel is decided on and recorded: there is no request in it that could be seen.
-const METHOD: &[u8] = b"TUNNEL";
+const METHOD: &[u8] = avouch_policy::request::TUNNEL.as_bytes();
 
 /// Runs the tunnel that a CONNECT asked for, or tells why not.
 pub(super) async fn run(proxy: &Proxy, serving: &Serving, io: Io, origin: Origin) {
