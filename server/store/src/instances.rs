@@ -27,6 +27,15 @@ impl Read {
         }
         Ok(found)
     }
+
+    /// Instances that live, the oldest first, at most [`crate::MAX_PAGE`].
+    pub async fn live_instances(&mut self) -> Result<Vec<Instance>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM instances WHERE ended_ms IS NULL ORDER BY id LIMIT $1")
+            .bind(crate::MAX_PAGE)
+            .fetch_all(self.sql())
+            .await?;
+        rows.iter().map(instance).collect()
+    }
 }
 
 impl Tx {

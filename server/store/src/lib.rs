@@ -17,6 +17,7 @@ mod open;
 mod spools;
 mod svids;
 mod tokens;
+mod traces;
 mod tx;
 
 pub use error::{OpenError, StoreError};

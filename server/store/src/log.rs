@@ -2,11 +2,13 @@
 
 use crate::cells::{Cells, signed};
 use crate::error::StoreError;
+use crate::traces::Trace;
 use crate::tx::{Read, Tx};
 use avouch_audit::entry::{Body, Log, SealedEntry};
 use avouch_audit::field::Commitment;
 use avouch_audit::tree::Tree;
 use avouch_words::{Digest, Millis, SpiffeId};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 /// An entry as it is kept.
@@ -34,6 +36,7 @@ pub struct StoredCheckpoint {
 pub(crate) struct LogTail {
     log: Option<Log>,
     sealed: Vec<SealedEntry>,
+    traces: Vec<Trace>,
     /// The last that this transaction has written out already.
     written: bool,
 }
@@ -60,12 +63,7 @@ impl Read {
             .bind(limit.min(crate::MAX_PAGE))
             .fetch_all(self.sql())
             .await?;
-        rows.iter()
-            .map(|row| {
-                let cells = Cells::of(row, "log");
-                Ok(LogEntry { index: cells.unsigned("idx")?, bytes: cells.raw("entry")? })
-            })
-            .collect()
+        rows.iter().map(entry).collect()
     }
 
     /// Leaf hashes from a number on, without gaps, at most [`crate::MAX_PAGE`].
@@ -136,8 +134,10 @@ impl Tx {
             Some(log) => log,
             None => self.log().await?,
         };
+        let traced = Trace::of(&body, log.next());
         let sealed = log.seal(body, writer.clone(), now)?;
         let index = sealed.index;
+        self.tail.traces.extend(traced);
         self.tail.log = Some(log);
         self.tail.sealed.push(sealed);
         Ok(index)
@@ -183,8 +183,15 @@ impl Tx {
             query.build().execute(self.sql()).await?;
             self.tail.written = true;
         }
-        Ok(())
+        let traces = std::mem::take(&mut self.tail.traces);
+        self.put_traces(&traces).await
     }
+}
+
+/// An entry as a row has it.
+pub(crate) fn entry(row: &SqliteRow) -> Result<LogEntry, StoreError> {
+    let cells = Cells::of(row, "log");
+    Ok(LogEntry { index: cells.unsigned("idx")?, bytes: cells.raw("entry")? })
 }
 
 /// Rows of one statement.

@@ -112,8 +112,13 @@ impl Store {
 
 /// The schema, oldest first. A migration that was released is never edited; its checksum is compared.
 fn migrations() -> Migrator {
-    let sql = include_str!("../migrations/sqlite/0001_init.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "init".into(), MigrationType::Simple, sql, false)])
+    let made = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        made(1, "init", include_str!("../migrations/sqlite/0001_init.sql")),
+        made(2, "traces", include_str!("../migrations/sqlite/0002_traces.sql")),
+    ])
 }
 
 fn migration_failed(path: &Path, error: MigrateError) -> OpenError {
