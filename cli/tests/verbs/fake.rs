@@ -193,6 +193,18 @@ impl Admin for Heard {
         Ok(Response::new(Lock { ended_ms: NOW, ..lock() }))
     }
 
+    async fn why(&self, request: Request<WhyRequest>) -> Reply<WhyReply> {
+        Err(Status::not_found(request.into_inner().decision))
+    }
+
+    async fn list_refusals(&self, _: Request<ListRefusalsRequest>) -> Reply<ListRefusalsReply> {
+        Ok(Response::new(ListRefusalsReply::default()))
+    }
+
+    async fn list_instances(&self, _: Request<ListInstancesRequest>) -> Reply<ListInstancesReply> {
+        Ok(Response::new(ListInstancesReply::default()))
+    }
+
     async fn export_audit(&self, _: Request<ExportAuditRequest>) -> Reply<Self::ExportAuditStream> {
         Ok(stream(Vec::new()))
     }

@@ -11,8 +11,10 @@ mod export_audit;
 mod list_agents;
 mod list_credentials;
 mod list_grants;
+mod list_instances;
 mod list_locks;
 mod list_nodes;
+mod list_refusals;
 mod open_spool;
 mod order;
 mod put_credential;
@@ -25,6 +27,7 @@ mod sign_jwt;
 mod sign_x509;
 mod status;
 mod sync;
+mod why;
 
 use crate::app::App;
 use crate::caller;
@@ -226,6 +229,24 @@ impl admin::admin_server::Admin for AdminApi {
 
     async fn release_lock(&self, request: Request<admin::ReleaseLockRequest>) -> Result<Response<admin::Lock>, Status> {
         operator_call!(self, request, release_lock::release_lock)
+    }
+
+    async fn why(&self, request: Request<admin::WhyRequest>) -> Result<Response<admin::WhyReply>, Status> {
+        operator_call!(self, request, why::why)
+    }
+
+    async fn list_refusals(
+        &self,
+        request: Request<admin::ListRefusalsRequest>,
+    ) -> Result<Response<admin::ListRefusalsReply>, Status> {
+        operator_call!(self, request, list_refusals::list_refusals)
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<admin::ListInstancesRequest>,
+    ) -> Result<Response<admin::ListInstancesReply>, Status> {
+        operator_call!(self, request, list_instances::list_instances)
     }
 
     async fn export_audit(

@@ -43,14 +43,14 @@ fn fetched(agent: &str) -> HelperEvent {
 }
 
 /// What a node's spool would ship.
-struct Spool {
+pub(super) struct Spool {
     id: [u8; 16],
     chain: Chain,
     client: NodeClient<Channel>,
 }
 
 impl Spool {
-    async fn open(running: &Running, node: &TestNode, id: u8, before: Option<(&Spool, u64)>) -> Self {
+    pub(super) async fn open(running: &Running, node: &TestNode, id: u8, before: Option<(&Spool, u64)>) -> Self {
         let request = issuer::OpenSpoolRequest {
             spool: vec![id; 16],
             previous_spool: before.map(|(spool, _)| spool.id.to_vec()).unwrap_or_default(),
@@ -61,11 +61,11 @@ impl Spool {
         Self { id: [id; 16], chain: Chain::start(SpoolId([id; 16])), client }
     }
 
-    fn seal(&mut self, event: HelperEvent) -> Vec<u8> {
+    pub(super) fn seal(&mut self, event: HelperEvent) -> Vec<u8> {
         self.chain.seal(event, Millis(1_700_000_000_000)).unwrap().bytes
     }
 
-    async fn ship(&mut self, records: Vec<Vec<u8>>) -> Result<issuer::SpoolPosition, Status> {
+    pub(super) async fn ship(&mut self, records: Vec<Vec<u8>>) -> Result<issuer::SpoolPosition, Status> {
         let request = issuer::ShipAuditRequest { spool: self.id.to_vec(), records };
         self.client.ship_audit(request).await.map(tonic::Response::into_inner)
     }

@@ -7,6 +7,7 @@ mod operator;
 mod sign;
 mod start;
 mod sync;
+mod why;
 
 use crate::Issuer;
 use crate::testing::TestClock;
