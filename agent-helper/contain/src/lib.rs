@@ -7,10 +7,13 @@
 
 mod environment;
 mod harden;
+mod keyring;
+mod landlock;
 mod launch;
 mod profile;
 mod pty;
 mod reap;
+mod seccomp;
 mod signals;
 mod stage;
 mod terminal;

@@ -1,0 +1,45 @@
+//! A session keyring of the session's own. Keyrings are a uid's, and no namespace divides them.
+
+#![expect(unsafe_code, reason = "no library joins a session keyring")]
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// Gives this thread, and all that it starts, a new and empty session keyring without a name, so that what lies in
+/// its user's session keyring is possessed by none of them. Before seccomp, which refuses it.
+pub(crate) fn join_fresh() -> Result<(), Errno> {
+    // SAFETY: the call takes a name or nothing; it is given nothing, and touches no memory of this process.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0_usize) };
+    Errno::result(joined).map(drop)
+}
+
+/// `KEYCTL_JOIN_SESSION_KEYRING` of linux/keyctl.h.
+const JOIN_SESSION_KEYRING: i32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linux_keyutils::{KeyRing, KeyRingIdentifier};
+
+    #[test]
+    fn a_key_of_the_callers_session_is_not_found_in_the_fresh_one() {
+        std::thread::spawn(|| {
+            let name = format!("avouch-test-{}", std::process::id());
+            let session = || KeyRing::from_special_id(KeyRingIdentifier::Session, true);
+            if join_fresh().is_err() {
+                eprintln!("this host has no keyrings: nothing to show");
+                return;
+            }
+            session().expect("session").add_key(&name, b"kept").expect("key");
+            let key = session().expect("session").search(&name).expect("the control");
+            join_fresh().expect("another");
+            assert!(session().expect("session").search(&name).is_err());
+            let mut value = [0; 4];
+            let read = key.read(&mut value);
+            // By its number its user may still look at it: that is what seccomp refuses.
+            assert!(read.is_err() || rustix::process::geteuid().is_root(), "{read:?}");
+        })
+        .join()
+        .expect("thread");
+    }
+}
