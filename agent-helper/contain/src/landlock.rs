@@ -37,11 +37,11 @@ pub(crate) enum LandlockError {
     Kernel(String),
 }
 
-/// Puts this thread, and all that it starts, under the profile's rules.
-pub(crate) fn restrict(profile: &Profile, view: &View<'_>) -> Result<(), LandlockError> {
+/// Puts this thread, and all that it starts, under the profile's rules. Returns what it wants and this kernel lacks.
+pub(crate) fn restrict(profile: &Profile, view: &View<'_>) -> Result<Vec<&'static str>, LandlockError> {
     let used = used(&profile.kernel, abi())?;
     if !used.files && !used.scopes {
-        return Ok(());
+        return Ok(used.lacking);
     }
     let mut rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
     if used.files {
@@ -56,23 +56,32 @@ pub(crate) fn restrict(profile: &Profile, view: &View<'_>) -> Result<(), Landloc
             rules = allow(rules, &path, access)?;
         }
     }
-    rules.restrict_self().map(drop).map_err(told)
+    rules.restrict_self().map_err(told)?;
+    Ok(used.lacking)
 }
 
 /// What of Landlock a profile uses on a kernel.
 #[derive(Debug, PartialEq, Eq)]
-struct Used {
+pub(crate) struct Used {
     files: bool,
     scopes: bool,
+    /// What it wants and this kernel lacks.
+    pub(crate) lacking: Vec<&'static str>,
 }
 
-fn used(kernel: &Kernel, abi: ABI) -> Result<Used, LandlockError> {
-    let one = |want, least, what| match want {
+pub(crate) fn used(kernel: &Kernel, abi: ABI) -> Result<Used, LandlockError> {
+    let mut lacking = Vec::new();
+    let mut one = |want, least, what| match want {
         Want::Off => Ok(false),
         Want::Required if abi < least => Err(LandlockError::Lacking(what)),
-        Want::Required | Want::Wanted => Ok(abi >= least),
+        Want::Wanted if abi < least => {
+            lacking.push(what);
+            Ok(false)
+        }
+        Want::Required | Want::Wanted => Ok(true),
     };
-    Ok(Used { files: one(kernel.landlock, ABI::V1, FILES)?, scopes: one(kernel.scopes, ABI::V6, SCOPES)? })
+    let (files, scopes) = (one(kernel.landlock, ABI::V1, FILES)?, one(kernel.scopes, ABI::V6, SCOPES)?);
+    Ok(Used { files, scopes, lacking })
 }
 
 /// Which Landlock this kernel has.
@@ -164,8 +173,8 @@ fn told(error: impl std::error::Error) -> LandlockError {
 /// The newest rights that are known to do what is wanted here: device control, and scopes.
 const NEWEST: ABI = ABI::V6;
 /// As they are named to people.
-pub(crate) const FILES: &str = "Landlock";
-pub(crate) const SCOPES: &str = "scopes of Landlock (Linux 6.12)";
+const FILES: &str = "Landlock";
+const SCOPES: &str = "scopes of Landlock (Linux 6.12)";
 const PROC: &str = "/proc";
 /// The session's own file systems, in every profile.
 const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];

@@ -143,9 +143,10 @@ fn scopes_end_signals_and_abstract_sockets_at_the_session() {
 fn what_a_profile_requires_is_refused_where_it_is_lacking() {
     let of = |name| Profile::builtin(name).expect("profile").kernel;
     assert!(matches!(used(&of("strict"), ABI::Unsupported), Err(LandlockError::Lacking(FILES))));
-    assert_eq!(used(&of("strict"), ABI::V5).expect("files"), Used { files: true, scopes: false });
-    assert_eq!(used(&of("work"), ABI::Unsupported).expect("wanted"), Used { files: false, scopes: false });
-    assert_eq!(used(&of("open"), ABI::V6).expect("scopes"), Used { files: false, scopes: true });
+    let found = |profile, abi| used(&of(profile), abi).expect(profile);
+    assert_eq!(found("strict", ABI::V5), Used { files: true, scopes: false, lacking: vec![SCOPES] });
+    assert_eq!(found("work", ABI::Unsupported), Used { files: false, scopes: false, lacking: vec![FILES, SCOPES] });
+    assert_eq!(found("open", ABI::V6), Used { files: false, scopes: true, lacking: vec![] });
     let mut scopes = of("work");
     scopes.scopes = Want::Required;
     assert!(matches!(used(&scopes, ABI::V5), Err(LandlockError::Lacking(SCOPES))));

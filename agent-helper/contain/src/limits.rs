@@ -1,0 +1,38 @@
+//! What a session may use up.
+//!
+//! A cgroup counts a session as a whole; where none is to be had, rlimits count each process, and the number of processes
+//! bounds the rest. They are set in any case, inside the session's own user namespace, so that processes are counted
+//! there and not among all of their user. Memory is limited as RLIMIT_DATA, which counts what a process has made
+//! writable: RLIMIT_AS would count address space too, of which Node, Go and Java reserve more than any host has memory.
+
+mod group;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use group::Group;
+
+use crate::profile::Limits;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use std::io;
+
+/// Sets the limits for this process and all that it starts. A lower limit that is in force already stays.
+pub(crate) fn apply(limits: &Limits) -> io::Result<()> {
+    apply_to(None, limits)
+}
+
+fn apply_to(process: Option<Pid>, limits: &Limits) -> io::Result<()> {
+    let most = [
+        (Resource::Data, limits.memory.bytes()),
+        (Resource::Nproc, limits.processes),
+        (Resource::Nofile, limits.files),
+        (Resource::Fsize, limits.file_size.bytes()),
+        // What a core file holds is for nobody.
+        (Resource::Core, 0),
+    ];
+    for (resource, most) in most {
+        let now = getrlimit(resource);
+        let lowered = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+        prlimit(process, resource, Rlimit { current: lowered(now.current), maximum: lowered(now.maximum) })?;
+    }
+    Ok(())
+}
