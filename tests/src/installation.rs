@@ -275,7 +275,7 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()>
 }
 
 /// The program `avouch`, built beside the test.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let mut at = std::env::current_exe().unwrap_or_default();
     at.pop();
     if at.ends_with("deps") {

@@ -1,10 +1,15 @@
 //! What the tests over the whole system stand on: the real programs as processes of their own, in a folder of
 //! their own.
 
+mod dev;
 mod installation;
+pub mod page;
+mod service;
 mod world;
 
+pub use dev::Dev;
 pub use installation::{Installation, Output};
+pub use service::{Arrived, Service};
 pub use world::{HOST, PLAIN, TLS, World};
 
 /// Says that a test which needs a second uid was not run; the runner counts these lines.
