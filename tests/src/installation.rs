@@ -113,13 +113,27 @@ impl Installation {
         parts.as_array().into_iter().flatten().any(|row| row["part"] == part && row["state"] == state)
     }
 
+    /// Starts the helper as the child of another command, without waiting for it.
+    pub fn launch_helper_under(&mut self, wrapper: &[&str]) -> io::Result<()> {
+        let [first, rest @ ..] = wrapper else { return self.launch_helper(&[]) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(program());
+        self.helper = Some(self.start_daemon(command, "helper")?);
+        Ok(())
+    }
+
     /// Starts a daemon without waiting for it.
     pub fn daemon(&self, part: &str, environment: &[(&str, &str)]) -> io::Result<Child> {
+        let mut command = Command::new(program());
+        command.envs(environment.iter().copied());
+        self.start_daemon(command, part)
+    }
+
+    fn start_daemon(&self, mut command: Command, part: &str) -> io::Result<Child> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{part}.log")))?;
-        Command::new(program())
+        command
             .args([part, "--config"])
             .arg(self.path(&format!("{part}.toml")))
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -4,6 +4,7 @@
 mod dev;
 mod installation;
 pub mod page;
+pub mod place;
 mod service;
 mod world;
 

@@ -1,0 +1,62 @@
+//! The same wall in a container: `avouch run` where there is no network and one directory is mounted.
+
+use avouch_tests::place::{Proc, in_place};
+use avouch_tests::{Installation, World, needs_root};
+use std::process::Output;
+
+#[test]
+fn a_place_without_a_network_and_with_one_mounted_directory_works_unchanged() {
+    let world = World::start().expect("a world");
+    let run = world.made.path("run").display().to_string();
+    let inside = |command: &[&str]| {
+        let line = [&["/avouch", "--runtime-dir", &run, "run", "--agent", "researcher", "--"], command];
+        in_place(&world.made, Proc::Whole, &line.concat()).expect("a place").output().expect("run")
+    };
+    for url in [world.tls("/repos/x"), world.plain("/repos/x")] {
+        let output = inside(&["curl", "-sS", "-w", "\n%{http_code}", &url]);
+        assert!(said(&output).contains("\n200"), "{}", said(&output));
+    }
+    assert_eq!(world.authorized(), 2);
+    let output = inside(&["/avouch", "svid", "show", "-o", "json"]);
+    assert!(said(&output).contains("spiffe://example.test/agent/researcher"), "{}", said(&output));
+    // Whoever goes round the proxy finds nothing: neither the tool, which is on the host's loopback, nor a network.
+    let output = inside(&["curl", "-sS", "--noproxy", "*", &world.plain("/repos/x")]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    let output = inside(&["cat", "/proc/net/route"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "{}", said(&output));
+}
+
+#[test]
+fn a_helper_that_is_not_in_the_same_or_an_ancestor_pid_namespace_refuses_and_says_so() {
+    if !needs_root() {
+        return;
+    }
+    let mut made = Installation::prepare().expect("settings");
+    made.start_server(&[]).expect("an issuer");
+    made.token("n1").expect("a token");
+    let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
+    let agent = ["agent", "create", "a", "--owner", "me@example.test", "--node", "node:name:n1", "--selector", &uid];
+    made.run(&agent).expect("an agent");
+    let child = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"];
+    made.launch_helper_under(&child).expect("a helper");
+    made.until("the session socket", |made| made.path("run/session.sock").exists()).expect("a helper");
+    let output = made.avouch(&["run", "--agent", "a", "--", "true"]).expect("run");
+    assert_ne!(output.code, Some(0), "{output:?}");
+    assert!(output.stderr.contains("pid_namespace"), "{output:?}\n{}", made.logs());
+}
+
+#[test]
+fn containment_is_refused_with_its_reason_where_the_outer_place_forbids_a_fresh_proc() {
+    let world = World::start().expect("a world");
+    let run = world.made.path("run").display().to_string();
+    let line = ["/avouch", "--runtime-dir", &run, "run", "--contain", "--agent", "researcher", "--", "true"];
+    let inside = |proc| in_place(&world.made, proc, &line).expect("a place").output().expect("run");
+    let whole = inside(Proc::Whole);
+    assert!(whole.status.success(), "{}", said(&whole));
+    let covered = inside(Proc::Covered);
+    assert!(!covered.status.success() && said(&covered).contains("/proc"), "{}", said(&covered));
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
