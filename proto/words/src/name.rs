@@ -58,6 +58,13 @@ impl Ulid {
         Self(bytes)
     }
 
+    /// The moment it was made, as its maker's clock said.
+    pub fn moment(&self) -> crate::Millis {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0[..6]);
+        crate::Millis(i64::from_be_bytes(bytes))
+    }
+
     /// Reads the 26 characters; lower case and look-alikes are refused.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         if text.len() != 26 {
@@ -114,6 +121,7 @@ mod tests {
         let late = Ulid::new(crate::Millis(1_700_000_000_001), [0; 10]);
         assert_eq!(Ulid::parse(&early.to_string()), Ok(early));
         assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(early.moment(), crate::Millis(1_700_000_000_000));
         for bad in ["", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "01hf0000000000000000000000", "01HF000000000000000000000U"] {
             assert!(Ulid::parse(bad).is_err(), "{bad}");
         }
