@@ -2,7 +2,7 @@
 
 mod first_day;
 
-pub use first_day::{Completions, ManPages, Shell};
+pub use first_day::{Completions, ManPages, Shell, Why};
 
 use crate::complete::live;
 use crate::output::Format;
@@ -131,6 +131,9 @@ pub enum Command {
     /// How issuer and helper are.
     #[command(before_help = "Example:\n  avouch status -o json")]
     Status,
+    /// Why a call was refused or let through, and what would change that.
+    #[command(before_help = "Example:\n  avouch why 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
+    Why(Why),
     /// Print what makes a shell complete verbs, flags and the names that the issuer has.
     #[command(
         before_help = "Examples:\n  source <(avouch completions bash)      in ~/.bashrc\n  source <(avouch completions zsh)       in ~/.zshrc, after compinit\n  avouch completions fish | source       in ~/.config/fish/config.fish"

@@ -88,6 +88,7 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Svid { verb } => verbs::svid::run(context, verb).await,
         Command::Audit { verb } => verbs::audit::run(context, verb).await,
         Command::Status => verbs::status::run(context).await,
+        Command::Why(order) => verbs::why::run(context, &order.decision).await,
         _ => Ok(()),
     }
 }

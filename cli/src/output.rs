@@ -214,8 +214,18 @@ pub fn pretty(value: &Value) -> String {
 }
 
 /// What others wrote into our data cannot steer a terminal.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A word as a shell takes it for one.
+pub fn quote(word: &str) -> String {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '=' | '@' | ',' | '%' | '+');
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -262,6 +272,14 @@ mod tests {
             (relative(Millis(NOW.0 + 999), NOW), relative(Millis(NOW.0 - 999), NOW)),
             ("now".into(), "now".into())
         );
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_would_read_more() {
+        for (word, quoted) in [("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("a-b/c", "a-b/c"), ("$x", "'$x'")]
+        {
+            assert_eq!(quote(word), quoted);
+        }
     }
 
     #[test]

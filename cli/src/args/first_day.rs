@@ -22,6 +22,14 @@ pub struct Completions {
     pub shell: Shell,
 }
 
+/// `why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The decision's id, as the agent was shown it; `avouch status` lists those that were refused lately.
+    #[arg(value_name = "DECISION")]
+    pub decision: String,
+}
+
 /// `man`.
 #[derive(Debug, Args)]
 pub struct ManPages {

@@ -12,6 +12,7 @@ pub mod secret;
 pub mod status;
 pub mod svid;
 pub mod token;
+pub mod why;
 
 use crate::endpoints::{Directories, Socket};
 use crate::failure::Failure;

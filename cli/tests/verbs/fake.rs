@@ -194,7 +194,8 @@ impl Admin for Heard {
     }
 
     async fn why(&self, request: Request<WhyRequest>) -> Reply<WhyReply> {
-        Err(Status::not_found(request.into_inner().decision))
+        let decision = request.into_inner().decision;
+        crate::decisions::why(&decision).map(Response::new).ok_or_else(|| Status::not_found(decision))
     }
 
     async fn list_refusals(&self, _: Request<ListRefusalsRequest>) -> Reply<ListRefusalsReply> {

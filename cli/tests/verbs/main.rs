@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod completions;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod printed;

@@ -1,0 +1,170 @@
+//! What an operator can type so that a request is let through.
+
+use super::record::Record;
+use crate::output::quote;
+use avouch_policy::{Binding, BindingSpec, RefusalCode, SlotSpec};
+use avouch_wire::admin::change::Kind;
+use avouch_wire::admin::{Bind, Change, Credential, Judgement, WhyReply};
+
+/// The commands in their order, and a sentence where they are not enough.
+pub fn all(record: &Record, reply: &WhyReply, credentials: &[Credential]) -> (Vec<String>, Option<String>) {
+    if let Some(code) = record.code().filter(|code| !is_of_policy(*code)) {
+        return beside_policy(code, record, credentials);
+    }
+    let Some(now) = &reply.now else {
+        let known = record.request.is_some();
+        let why = if known { "was too long to be recorded whole" } else { "has no one reading" };
+        return (Vec::new(), Some(format!("The request {why}, so it cannot be judged again.")));
+    };
+    let agent = record.caller.agent.as_str();
+    let mut commands = Vec::new();
+    let mut facts = Vec::new();
+    for kind in now.changes.iter().filter_map(|change: &Change| change.kind.as_ref()) {
+        match kind {
+            Kind::ReleaseLock(lock) => commands.push(format!("avouch lock release {lock}")),
+            Kind::Grant(credential) => {
+                commands.push(format!("avouch grant create --agent {agent} --credential {credential}"));
+            }
+            Kind::Bind(bind) => commands.extend(put(bind)),
+            Kind::DeleteGrant(grant) => commands.push(format!("avouch grant delete {grant}")),
+            Kind::Require(fact) => match fact.strip_prefix("session:contained:") {
+                Some(profile) => commands.push(format!("avouch run --contain={profile} --agent {agent} -- COMMAND")),
+                None => facts.push(fact.as_str()),
+            },
+        }
+    }
+    let advice = match (facts.is_empty(), now.enough) {
+        (false, _) => Some(format!("The agent's session must be known to have {}.", facts.join(" and "))),
+        (true, true) => None,
+        (true, false) => Some(nothing_helps(now)),
+    };
+    (commands, advice)
+}
+
+/// Whether grants, bindings, locks and facts decide on it.
+fn is_of_policy(code: RefusalCode) -> bool {
+    matches!(code, RefusalCode::Denied | RefusalCode::AmbiguousCredential | RefusalCode::UnboundHost)
+}
+
+fn nothing_helps(now: &Judgement) -> String {
+    match now.rule.as_str() {
+        "unknown_agent" => {
+            "No agent of this name may run on that node: register one, or see its nodes with `avouch agent list`."
+                .to_owned()
+        }
+        "not_active" => "The agent is not active.".to_owned(),
+        _ => "No binding can let it through: plain HTTP goes to this machine only, and metadata addresses to nobody."
+            .to_owned(),
+    }
+}
+
+fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential]) -> (Vec<String>, Option<String>) {
+    let origin = record.origin();
+    let (commands, advice) = match code {
+        RefusalCode::Stale => (
+            vec!["avouch status".to_owned()],
+            "The helper had not heard from the issuer: see whether it hears from it now.".to_owned(),
+        ),
+        RefusalCode::AuditUnavailable => (
+            vec!["avouch status".to_owned()],
+            "The helper could not write its records: look at the disk that holds its state.".to_owned(),
+        ),
+        RefusalCode::SourceUnavailable => (
+            credentials.iter().filter_map(put_again).collect(),
+            format!("{} holds no value under this binding: put it there again.", record.node),
+        ),
+        RefusalCode::UpstreamUnreachable => (
+            Vec::new(),
+            format!(
+                "{origin} did not answer over a connection that is trusted; a binding may name its --ca and --address."
+            ),
+        ),
+        RefusalCode::AddressRefused => (
+            Vec::new(),
+            format!("{origin} leads to a private address: bind the credential with --address IP to permit it."),
+        ),
+        RefusalCode::UpstreamUnclean
+        | RefusalCode::BadRequest
+        | RefusalCode::Misdirected
+        | RefusalCode::TooLarge
+        | RefusalCode::BrowserRequest
+        | RefusalCode::PlaceholderMisplaced => {
+            (Vec::new(), format!("No grant or binding changes this. To the agent: {}", code.action()))
+        }
+        RefusalCode::Denied | RefusalCode::AmbiguousCredential | RefusalCode::UnboundHost => {
+            (Vec::new(), String::new())
+        }
+    };
+    (commands, Some(advice).filter(|advice| !advice.is_empty()))
+}
+
+fn put_again(credential: &Credential) -> Option<String> {
+    put(&Bind { credential: credential.name.clone(), binding: credential.binding.clone(), replaces: true })
+}
+
+/// `secret put` with this binding, spelled out.
+fn put(bind: &Bind) -> Option<String> {
+    let spec = Binding::parse(&bind.binding).ok()?.spec();
+    Some(secret_put(&bind.credential, &spec))
+}
+
+fn secret_put(name: &str, spec: &BindingSpec) -> String {
+    let mut words = vec![format!("avouch secret put {name} --value-stdin --to {}", quote(&spec.to))];
+    let mut flag = |name: &str, value: &str| words.push(format!("--{name} {}", quote(value)));
+    for method in &spec.methods {
+        flag("method", method);
+    }
+    for path in &spec.paths {
+        flag("path", path);
+    }
+    for key in &spec.query {
+        flag("query", key);
+    }
+    flag("as", &slot(&spec.slot));
+    if spec.plain.is_some() {
+        flag("plain", "loopback");
+    }
+    if let Some(address) = &spec.address {
+        flag("address", address);
+    }
+    if spec.ca.is_some() {
+        flag("ca", "FILE");
+    }
+    words.join(" ")
+}
+
+fn slot(slot: &SlotSpec) -> String {
+    match slot {
+        SlotSpec::Bearer => "bearer".to_owned(),
+        SlotSpec::Basic { username } => format!("basic:{username}"),
+        SlotSpec::Header { name, prefix: None } => format!("header:{name}"),
+        SlotSpec::Header { name, prefix: Some(prefix) } => format!("header:{name}:{prefix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binding_is_spelled_as_the_flags_that_make_it() {
+        let spec = BindingSpec {
+            to: "http://127.0.0.1:8080".to_owned(),
+            methods: vec!["GET".to_owned(), "POST".to_owned()],
+            paths: vec!["/a/**".to_owned()],
+            query: vec!["it's".to_owned()],
+            slot: SlotSpec::Header { name: "x-key".to_owned(), prefix: Some("Token ".to_owned()) },
+            plain: Some(avouch_policy::binding::Plain::Loopback),
+            address: Some("127.0.0.1:8080".to_owned()),
+            ca: Some("PEM".to_owned()),
+            environment: None,
+            requires: Vec::new(),
+            placeholder_in_body: None,
+        };
+        assert_eq!(
+            secret_put("tool", &spec),
+            "avouch secret put tool --value-stdin --to http://127.0.0.1:8080 --method GET --method POST --path '/a/**' \
+             --query 'it'\\''s' --as 'header:x-key:Token ' --plain loopback --address 127.0.0.1:8080 --ca FILE"
+        );
+    }
+}
