@@ -2,6 +2,7 @@
 
 use crate::pty::Pty;
 use crate::stage::{Step, command, exit_code};
+use crate::walls::{Kind, receive};
 use crate::{Hardened, reap, signals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 
 /// What to launch.
@@ -68,7 +70,24 @@ pub fn launch(hardened: &Hardened, launch: Launch) -> Result<u8, LaunchError> {
     // Holds the program's end of the pty.
     drop(first);
     let main = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-    let mut relay = Relay { main, signals, pty, watch: launch.watch };
+    let mut relay = Relay { main, signals, pty, watch: launch.watch, control: None };
+    let code = relay.stay()?;
+    relay.end()?;
+    Ok(code)
+}
+
+/// Stays with the program of a contained session, which its first process starts when `begin` tells it to.
+pub(crate) fn relay_contained(
+    init: i32,
+    control: UnixStream,
+    master: Option<OwnedFd>,
+    watch: Option<Watch>,
+    begin: impl FnOnce(&UnixStream) -> io::Result<()>,
+) -> Result<u8, LaunchError> {
+    let signals = signals::Signals::take()?;
+    let pty = master.map(Pty::over).transpose().map_err(LaunchError::Pty)?;
+    begin(&control)?;
+    let mut relay = Relay { main: Pid::from_raw(init), signals, pty, watch, control: Some(control) };
     let code = relay.stay()?;
     relay.end()?;
     Ok(code)
@@ -79,11 +98,14 @@ struct Relay {
     signals: signals::Signals,
     pty: Option<Pty>,
     watch: Option<Watch>,
+    /// To the first process of a contained session.
+    control: Option<UnixStream>,
 }
 
 /// What `poll` found.
 #[derive(Default)]
 struct Ready {
+    told: bool,
     typed: bool,
     takes: bool,
     shows: bool,
@@ -102,6 +124,9 @@ impl Relay {
                 if let Some(code) = self.answer(signal)? {
                     return Ok(code);
                 }
+            }
+            if ready.told {
+                self.listen()?;
             }
             if ready.gone
                 && let Some(watch) = self.watch.take()
@@ -127,7 +152,11 @@ impl Relay {
     fn wait(&self, shows: bool) -> io::Result<Ready> {
         let stdin = io::stdin();
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let mut place = [None; 3];
+        let mut place = [None; 4];
+        if let Some(control) = &self.control {
+            place[3] = Some(fds.len());
+            fds.push(PollFd::new(control.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(watch) = &self.watch {
             place[0] = Some(fds.len());
             // A hang-up is told without being asked for.
@@ -154,6 +183,7 @@ impl Relay {
         let found = |at: Option<usize>| at.and_then(|at| fds[at].revents()).unwrap_or(PollFlags::empty());
         let (watch, master, typed) = (found(place[0]), found(place[1]), found(place[2]));
         Ok(Ready {
+            told: !found(place[3]).is_empty(),
             gone: !watch.is_empty(),
             takes: master.contains(PollFlags::POLLOUT),
             shows: master.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR),
@@ -182,13 +212,7 @@ impl Relay {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
-                Ok(WaitStatus::Stopped(pid, _)) if pid == self.main => {
-                    if let Some(pty) = &mut self.pty {
-                        pty.suspend();
-                    }
-                    signals::stop_own_job()?;
-                    self.go_on()?;
-                }
+                Ok(WaitStatus::Stopped(pid, _)) if pid == self.main => self.stop()?,
                 Ok(status) if status.pid() == Some(self.main) => {
                     if let Some(code) = exit_code(status) {
                         return Ok(Some(code));
@@ -200,6 +224,28 @@ impl Relay {
         }
     }
 
+    /// What the first process of a contained session says: that its program has stopped.
+    fn listen(&mut self) -> io::Result<()> {
+        if let Some(control) = &self.control {
+            match receive(control)? {
+                Some(frame) if frame.kind == Kind::Stopped => self.stop()?,
+                Some(_) => {}
+                // It has ended; that is a signal too.
+                None => self.control = None,
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops with the program, and goes on with it.
+    fn stop(&mut self) -> io::Result<()> {
+        if let Some(pty) = &mut self.pty {
+            pty.suspend();
+        }
+        signals::stop_own_job()?;
+        self.go_on()
+    }
+
     fn go_on(&mut self) -> io::Result<()> {
         if let Some(pty) = &mut self.pty {
             pty.resume()?;
@@ -208,9 +254,10 @@ impl Relay {
         Ok(())
     }
 
-    /// To the stage that leads the pty's session, which passes it on, or to the program's process group.
+    /// To the stage that leads the pty's session or the first process of a contained one, which pass it on, or to
+    /// the program's process group.
     fn pass_on(&self, signal: Signal) {
-        let _ = if self.pty.is_some() { kill(self.main, signal) } else { killpg(self.main, signal) };
+        let _ = if self.pty.is_some() || self.control.is_some() { kill(self.main, signal) } else { killpg(self.main, signal) };
     }
 
     /// Ends what is left and shows what was still written.

@@ -19,6 +19,7 @@ mod seccomp;
 mod signals;
 mod stage;
 mod terminal;
+mod walls;
 
 pub use environment::{SessionEnvironment, child_environment};
 pub use harden::{Hardened, harden};
@@ -26,6 +27,7 @@ pub use launch::{Launch, LaunchError, Watch, launch};
 pub use profile::{Access, Limits, Profile, ProfileError, Size};
 pub use reap::{adopt_orphans, end_descendants};
 pub use stage::{STAGE, bound_to_parent, stage};
+pub use walls::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Prepared, SessionFiles, WORKLOAD_SOCKET, prepare};
 
 /// Exit code for a program that was found and could not be started, as shells give it.
 pub const CANNOT_EXECUTE: u8 = 126;

@@ -12,6 +12,8 @@ pub(crate) struct Pty {
     master: OwnedFd,
     /// Typed and not yet taken by the pty.
     pending: Vec<u8>,
+    /// The terminal on stdin is the user's.
+    typed: bool,
     /// Nothing more is typed: the terminal is gone.
     typed_all: bool,
     foreground: bool,
@@ -30,10 +32,7 @@ impl Pty {
             ws_ypixel: size.ws_ypixel,
         };
         let pair = nix::pty::openpty(&size, &usual)?;
-        rustix::io::fcntl_setfd(&pair.master, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::fcntl_setfd(&pair.slave, rustix::io::FdFlags::CLOEXEC)?;
-        let flags = rustix::fs::fcntl_getfl(&pair.master)?;
-        rustix::fs::fcntl_setfl(&pair.master, flags | rustix::fs::OFlags::NONBLOCK)?;
         if io::stdout().is_terminal() {
             command.stdout(Stdio::from(pair.slave.try_clone()?));
         }
@@ -41,18 +40,31 @@ impl Pty {
             command.stderr(Stdio::from(pair.slave.try_clone()?));
         }
         command.stdin(Stdio::from(pair.slave));
-        Ok(Self {
-            master: pair.master,
-            pending: Vec::new(),
-            typed_all: false,
-            foreground: false,
-            _raw: terminal::RawGuard::new(),
-        })
+        Self::relay(pair.master, true)
+    }
+
+    /// A pty that was made in a session's own place, set as the user's terminal is.
+    pub(crate) fn over(master: OwnedFd) -> io::Result<Self> {
+        let typed = io::stdin().is_terminal();
+        if typed {
+            let usual = tcgetattr(io::stdin())?;
+            rustix::termios::tcsetattr(&master, rustix::termios::OptionalActions::Now, &usual)?;
+        }
+        Self::relay(master, typed)
+    }
+
+    /// Where nothing is `typed` here, the terminal only shows.
+    fn relay(master: OwnedFd, typed: bool) -> io::Result<Self> {
+        rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
+        let flags = rustix::fs::fcntl_getfl(&master)?;
+        rustix::fs::fcntl_setfl(&master, flags | rustix::fs::OFlags::NONBLOCK)?;
+        let raw = terminal::RawGuard::new();
+        Ok(Self { master, pending: Vec::new(), typed, typed_all: !typed, foreground: false, _raw: raw })
     }
 
     /// Raw mode, if this process may have it now, and the terminal's present size.
     pub(crate) fn resume(&mut self) -> io::Result<()> {
-        self.foreground = terminal::enter()?;
+        self.foreground = self.typed && terminal::enter()?;
         self.resize();
         Ok(())
     }
@@ -65,7 +77,8 @@ impl Pty {
 
     /// The terminal's size has changed; the kernel tells the program.
     pub(crate) fn resize(&self) {
-        if let Ok(size) = tcgetwinsize(io::stdin()) {
+        let sizes = [tcgetwinsize(io::stdin()), tcgetwinsize(io::stdout()), tcgetwinsize(io::stderr())];
+        if let Some(size) = sizes.into_iter().find_map(Result::ok) {
             let _: Result<(), _> = tcsetwinsize(&self.master, Winsize { ..size });
         }
     }
@@ -127,12 +140,15 @@ impl Pty {
     }
 }
 
-/// Whichever of the three descriptors is the terminal; stdin is, always.
+/// Whichever of the three descriptors is the terminal.
 fn write_to_terminal(bytes: &[u8]) -> io::Result<()> {
     if io::stdout().is_terminal() {
         let mut out = io::stdout().lock();
         out.write_all(bytes)?;
         return out.flush();
+    }
+    if io::stderr().is_terminal() {
+        return io::stderr().write_all(bytes);
     }
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -1,5 +1,6 @@
 //! What the program's own file does when it is started as a stage: the steps between `run` and its program.
 
+use crate::walls::{hold, init, outer};
 use crate::{CANNOT_EXECUTE, NOT_FOUND, SIGNALLED, signals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,11 +25,22 @@ pub(crate) enum Step {
     Foreground,
     /// Become the program.
     Plain,
+    /// Make the namespaces of a contained session.
+    Outer,
+    /// Be the first process in them.
+    Init,
+    /// Hold a user namespace for another stage.
+    Hold,
 }
 
 /// A command for a process without core files that is killed when the thread that starts it ends, however it ends.
 pub fn bound_to_parent(program: &OsStr, args: &[OsString]) -> Command {
     command(Step::Plain, Some(0), program, args)
+}
+
+/// A stage of a contained session; what it needs to know is sent to it.
+pub(crate) fn self_again(step: Step) -> Command {
+    command(step, None, OsStr::new(""), &[])
 }
 
 /// A command that begins with a stage of the same program file. `core` is the soft core limit for the program.
@@ -50,6 +62,9 @@ pub fn stage(args: impl Iterator<Item = OsString>) -> u8 {
     let done = match order.step {
         Step::Lead => lead(&order),
         Step::Foreground | Step::Plain => become_program(&order),
+        Step::Outer => Ok(outer(order.parent)),
+        Step::Init => Ok(init()),
+        Step::Hold => Ok(hold(order.parent)),
     };
     done.unwrap_or_else(|error| {
         say(&format!("cannot run {}: {error}", order.program.to_string_lossy()));
@@ -63,6 +78,9 @@ impl Step {
             Self::Lead => "lead",
             Self::Foreground => "foreground",
             Self::Plain => "plain",
+            Self::Outer => "outer",
+            Self::Init => "init",
+            Self::Hold => "hold",
         }
     }
 }
@@ -80,7 +98,7 @@ impl<'a> Order<'a> {
         let [step, parent, core, program, args @ ..] = args else {
             return None;
         };
-        let step = [Step::Lead, Step::Foreground, Step::Plain].into_iter().find(|known| step == known.word())?;
+        let step = STEPS.into_iter().find(|known| step == known.word())?;
         let core = match core.to_str()? {
             UNLIMITED => None,
             limit => Some(limit.parse().ok()?),
@@ -163,7 +181,7 @@ fn become_program(order: &Order<'_>) -> io::Result<u8> {
 }
 
 /// Killed when the parent ends, however it ends.
-fn die_with(parent: i32) -> io::Result<()> {
+pub(crate) fn die_with(parent: i32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     if nix::unistd::getppid() != Pid::from_raw(parent) {
         // It ended before that was in force.
@@ -176,4 +194,5 @@ fn say(sentence: &str) {
     let _ = writeln!(io::stderr(), "avouch: {sentence}");
 }
 
+const STEPS: [Step; 6] = [Step::Lead, Step::Foreground, Step::Plain, Step::Outer, Step::Init, Step::Hold];
 const UNLIMITED: &str = "unlimited";

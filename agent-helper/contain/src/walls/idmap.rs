@@ -1,0 +1,70 @@
+//! The work directory for an id that is not its owner's: an idmapped mount, which shows one id as another and
+//! gives nothing else away (mount_setattr(2)).
+
+use super::ContainError;
+use super::kernel::{Attributes, set_attributes};
+use super::mounts;
+use super::order::Order;
+use crate::stage::{Step, die_with, self_again};
+use crate::CANNOT_EXECUTE;
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::fstat;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::Stdio;
+
+/// The work directory as a mount of its own, in which its owner's files are the session's. Root's work.
+pub(super) fn give(order: &Order) -> Result<OwnedFd, ContainError> {
+    let shown = order.work_dir.display();
+    let failed = |doing: &str, error: io::Error| ContainError::IdMap(format!("{doing} {shown}: {error}"));
+    let place = mounts::find(&order.work_dir).map_err(|error| failed("open", error))?;
+    let about = fstat(&place).map_err(|error| failed("look at", error.into()))?;
+    let plain = Attributes { no_devices: true, ..Attributes::default() };
+    if about.st_uid == order.who.uid {
+        let mount = mounts::copy(&place).map_err(|error| failed("copy the mount of", error))?;
+        set_attributes(&mount, true, plain).map_err(|error| failed("mount", error))?;
+        return Ok(mount);
+    }
+    let owner = (about.st_uid, about.st_gid);
+    let map = namespace(owner, (order.who.uid, order.who.gid)).map_err(|error| failed("map the owner of", error))?;
+    // What is mounted below may belong to file systems that cannot be mapped, and is no part of the directory.
+    let mount = mounts::copy_alone(&place).map_err(|error| failed("copy the mount of", error))?;
+    let mapped = Attributes { map: Some(map.as_fd()), ..plain };
+    set_attributes(&mount, false, mapped).map_err(|error| {
+        let why = "this kernel or file system shows no id as another in";
+        failed(why, error)
+    })?;
+    Ok(mount)
+}
+
+/// A user namespace that shows the owner's ids as the session's, of a process that lives as long as this takes.
+fn namespace(owner: (u32, u32), session: (u32, u32)) -> io::Result<OwnedFd> {
+    let mut holder = self_again(Step::Hold).stdin(Stdio::piped()).stdout(Stdio::piped()).env_clear().spawn()?;
+    let held = hold_and_map(&mut holder, owner, session);
+    let _ = holder.kill();
+    holder.wait()?;
+    held
+}
+
+fn hold_and_map(holder: &mut std::process::Child, owner: (u32, u32), session: (u32, u32)) -> io::Result<OwnedFd> {
+    let mut ready = [0];
+    holder.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?.read_exact(&mut ready)?;
+    let proc = format!("/proc/{}", holder.id());
+    fs::write(format!("{proc}/uid_map"), format!("{} {} 1", owner.0, session.0))?;
+    fs::write(format!("{proc}/gid_map"), format!("{} {} 1", owner.1, session.1))?;
+    Ok(File::open(format!("{proc}/ns/user"))?.into())
+}
+
+/// The stage whose user namespace is borrowed: makes one, says so, and waits to be ended.
+pub(crate) fn hold(parent: i32) -> u8 {
+    let held = || -> io::Result<()> {
+        die_with(parent)?;
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        let mut out = io::stdout();
+        out.write_all(b"+")?;
+        out.flush()?;
+        io::stdin().read_to_end(&mut Vec::new()).map(drop)
+    };
+    if held().is_ok() { 0 } else { CANNOT_EXECUTE }
+}

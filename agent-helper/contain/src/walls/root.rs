@@ -1,0 +1,369 @@
+//! The root of a session's files: what its profile names, and nothing else.
+
+use super::ContainError;
+use super::error::because;
+use super::kernel::{Attributes, set_attributes};
+use super::mounts::{self, NewRoot, attach};
+use super::order::Order;
+use super::own::{Own, cover};
+use crate::profile::{Access, Allowed, Profile, Want};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// What root gave while it was root, and the session's id could not reach.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// The work directory, mounted nowhere yet.
+    pub(crate) work: Option<OwnedFd>,
+    /// The Workload API socket, mounted nowhere yet.
+    pub(crate) socket: Option<OwnedFd>,
+}
+
+/// The new root is in place.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// System roots and the session's anchor, yet to be written.
+    pub(crate) bundle: File,
+    /// The session's anchor alone, yet to be written.
+    pub(crate) extra: File,
+    /// What the profile wants and this host does not have.
+    pub(crate) lacking: Vec<String>,
+}
+
+/// Something that a profile names, as it was found.
+enum Found {
+    Place(OwnedFd),
+    Link(PathBuf),
+}
+
+/// Makes the new root that of this process and all it starts, and lets go of the host's.
+pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Built, ContainError> {
+    let failed = |doing: &'static str| because(ContainError::Mounts, doing);
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(because(ContainError::UserNamespacesHeld, "make mounts private"))?;
+    let nests = profile.kernel.namespaces == Allowed::Allow;
+    let own = Own::find(nests)?;
+    let system = system(profile);
+    let home = home(order, profile);
+    let work = match given.work {
+        Some(mount) => Work::Given(mount),
+        None => Work::Found(mounts::find(&order.work_dir).map_err(because(ContainError::WorkDir, "open it"))?),
+    };
+    let socket = match given.socket {
+        Some(mount) => Ok(mount),
+        None => mounts::find(&order.socket).and_then(mounts::copy),
+    };
+    let socket = socket.map_err(because(ContainError::Socket, "find it"))?;
+    let holes = holes(order, profile);
+    let root = NewRoot::over(Path::new(OVER)).map_err(failed("mount a root"))?;
+    let mut builder = Builder {
+        scratch: Scratch::new(&root, profile.limits.scratch.bytes()).map_err(failed("mount the session's own files"))?,
+        root,
+        overlay: profile.kernel.overlay,
+        lacking: Vec::new(),
+    };
+    builder.system(&system).map_err(failed("mount the system's files"))?;
+    builder.own(own).map_err(failed("mount /dev, /proc and /sys"))?;
+    let (bundle, extra) = builder.run(&socket, &holes).map_err(failed("mount /run"))?;
+    builder.home(order, home)?;
+    builder.work(&order.work_dir, work, profile.files.work)?;
+    builder.hide(order, profile).map_err(failed("hide what no session may see"))?;
+    builder.enter().map_err(failed("change the root"))?;
+    Ok(Built { bundle, extra, lacking: builder.lacking })
+}
+
+/// What the profile reads of the system.
+fn system(profile: &Profile) -> Vec<(PathBuf, Found)> {
+    let mut all = Vec::new();
+    for path in &profile.files.read {
+        if path == Path::new("/") {
+            let names = std::fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path());
+            all.extend(names.filter(|path| !OWN.iter().any(|own| path == Path::new(own))));
+        } else if !OWN.iter().any(|own| path.starts_with(own)) {
+            all.push(path.clone());
+        }
+    }
+    all.sort();
+    all.dedup();
+    all.into_iter().filter_map(|path| Some((path.clone(), found(&path)?))).collect()
+}
+
+/// What is at a path of the system's: a link is made again and not followed.
+fn found(path: &Path) -> Option<Found> {
+    if let Ok(to) = std::fs::read_link(path) {
+        return Some(Found::Link(to));
+    }
+    mounts::find(path).ok().map(Found::Place)
+}
+
+/// Home and the entries of it that the profile names, each with how it is given.
+struct Home {
+    entries: Vec<(PathBuf, Access, Found)>,
+}
+
+fn home(order: &Order, profile: &Profile) -> Home {
+    let Some(home) = order.home.as_deref().and_then(|home| mounts::find(home).ok()) else {
+        return Home { entries: Vec::new() };
+    };
+    let mut entries: Vec<_> = profile.home.iter().collect();
+    entries.sort_by(|one, other| one.path.cmp(&other.path));
+    let look = |path: &Path| {
+        // No link on the way: what a session may write in must not lead the next one elsewhere.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let (above, name) = (path.parent()?, path.file_name());
+        let Some(name) = name else {
+            return openat(&home, ".", flags, Mode::empty()).ok().map(Found::Place);
+        };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let above = openat2(&home, above, flags | OFlags::DIRECTORY, Mode::empty(), resolve | ResolveFlags::NO_SYMLINKS).ok()?;
+        if let Ok(to) = rustix::fs::readlinkat(&above, name, Vec::new()) {
+            use std::os::unix::ffi::OsStringExt as _;
+            return Some(Found::Link(PathBuf::from(std::ffi::OsString::from_vec(to.into_bytes()))));
+        }
+        openat2(&above, name, flags, Mode::empty(), resolve).ok().map(Found::Place)
+    };
+    let entries = entries.into_iter().filter_map(|entry| Some((entry.path.clone(), entry.access, look(&entry.path)?)));
+    Home { entries: entries.collect() }
+}
+
+/// The sockets that the profile names and that are there.
+fn holes(order: &Order, profile: &Profile) -> Vec<(PathBuf, OwnedFd)> {
+    let home = order.home.as_deref().unwrap_or(Path::new("/"));
+    let paths = profile.sockets.iter().filter_map(|hole| hole.path(home, order.runtime_dir.as_deref()));
+    paths.filter_map(|path| Some((path.clone(), mounts::find(&path).ok()?))).collect()
+}
+
+enum Work {
+    Found(OwnedFd),
+    Given(OwnedFd),
+}
+
+/// All that a session writes to what is its own, in one file system with one limit.
+struct Scratch {
+    top: OwnedFd,
+    overlays: u32,
+}
+
+impl Scratch {
+    fn new(root: &NewRoot, bytes: u64) -> io::Result<Self> {
+        let top = mounts::memory(bytes, "755", true)?;
+        root.mount(&top, Path::new("/tmp"))?;
+        Ok(Self { top, overlays: 0 })
+    }
+
+    /// A mount of a new directory in it.
+    fn part(&self, name: &str, mode: u32) -> io::Result<OwnedFd> {
+        mounts::writable(self.place(name, mode)?)
+    }
+
+    fn place(&self, name: &str, mode: u32) -> io::Result<OwnedFd> {
+        mkdirat(&self.top, name, Mode::from_raw_mode(mode))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let place = openat(&self.top, name, flags, Mode::empty())?;
+        // Whatever the caller's mask is.
+        rustix::fs::fchmod(&place, Mode::from_raw_mode(mode))?;
+        Ok(place)
+    }
+
+    /// What is below `lower`, with what the session writes over it.
+    fn over(&mut self, lower: &OwnedFd) -> io::Result<OwnedFd> {
+        self.overlays += 1;
+        let upper = self.place(&format!("upper-{}", self.overlays), 0o755)?;
+        let work = self.place(&format!("work-{}", self.overlays), 0o755)?;
+        let (lower, upper, work) = (mounts::path_of(lower), mounts::path_of(&upper), mounts::path_of(&work));
+        let options = [("lowerdir", lower.as_str()), ("upperdir", &upper), ("workdir", &work)];
+        mounts::fresh("overlay", &options, &["userxattr"], true)
+    }
+}
+
+struct Builder {
+    root: NewRoot,
+    scratch: Scratch,
+    overlay: Want,
+    lacking: Vec<String>,
+}
+
+impl Builder {
+    fn system(&self, all: &[(PathBuf, Found)]) -> io::Result<()> {
+        for (path, found) in all {
+            match found {
+                // A link that is there already is one of the host's, below something that is read.
+                Found::Link(to) => match self.root.link(path, to) {
+                    Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ReadOnlyFilesystem) => {}
+                    done => done?,
+                },
+                Found::Place(place) => self.root.mount(mounts::read_only(place)?, path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn own(&self, own: Own) -> io::Result<()> {
+        let empty = self.empty()?;
+        own.place(&self.root, self.scratch.part("shm", 0o1777)?, &empty)?;
+        self.root.mount(self.scratch.part("vartmp", 0o1777)?, Path::new("/var/tmp"))?;
+        for (path, to) in [("/var/run", "/run"), ("/var/lock", "/run/lock")] {
+            if self.root.at(Path::new(path)).is_err_and(|error| error == rustix::io::Errno::NOENT) {
+                // Below a host's /var there is one already, or none can be.
+                let _: io::Result<()> = self.root.link(Path::new(path), Path::new(to));
+            }
+        }
+        // Over the scratch file system itself, whose other parts can be reached no more.
+        attach(self.scratch.part("tmp", 0o1777)?, self.root.at(Path::new("/tmp"))?)?;
+        Ok(())
+    }
+
+    /// An empty file, for covering others.
+    fn empty(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(openat(&self.scratch.top, "empty", flags, Mode::from_raw_mode(0o444))?)
+    }
+
+    /// `/run` with the Workload API socket, the CA files, the sockets that the profile names, and nothing else.
+    /// What is seen is read-only; the files are written from outside of it.
+    fn run(&self, socket: &OwnedFd, holes: &[(PathBuf, OwnedFd)]) -> io::Result<(File, File)> {
+        let run = Path::new("/run");
+        let under = mounts::memory(RUN_BYTES, "755", false)?;
+        self.root.mount(&under, run)?;
+        let write = |path: &str| -> io::Result<File> {
+            drop(self.root.file(Path::new(path))?);
+            let inside = path.trim_start_matches("/run/");
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            Ok(File::from(openat(&under, inside, flags, Mode::empty())?))
+        };
+        let files = (write(super::BUNDLE_FILE)?, write(super::EXTRA_FILE)?);
+        self.root.mount(socket, Path::new(super::WORKLOAD_SOCKET))?;
+        for (path, place) in holes.iter().filter(|(path, _)| path.starts_with(run)) {
+            self.root.mount(mounts::copy(place)?, path)?;
+        }
+        let seen = mounts::copy(self.root.at(run)?)?;
+        set_attributes(&seen, false, Attributes { read_only: true, no_devices: true, no_programs: true, map: None })?;
+        attach(seen, self.root.at(run)?)?;
+        Ok(files)
+    }
+
+    fn home(&mut self, order: &Order, found: Home) -> Result<(), ContainError> {
+        let Some(home) = order.home.as_deref().filter(|home| is_a_home(home)) else {
+            return Ok(());
+        };
+        let failed = |doing: &'static str| because(ContainError::Mounts, doing);
+        let own = self.scratch.part("home", 0o755).map_err(failed("make a home"))?;
+        self.root.mount(own, home).map_err(failed("mount home"))?;
+        for (path, access, found) in found.entries {
+            let at = if path == Path::new(".") { home.to_owned() } else { home.join(&path) };
+            match found {
+                Found::Link(to) => self.root.link(&at, &to).map_err(failed("make a link in home"))?,
+                Found::Place(place) => self.give(place, access, &at)?,
+            }
+        }
+        if let Some(named) = order.home_named.as_deref().filter(|named| *named != home) {
+            // The name that the environment has for it leads there over a link.
+            let _: io::Result<()> = self.root.link(named, home);
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, place: OwnedFd, access: Access, at: &Path) -> Result<(), ContainError> {
+        let failed = |error: io::Error| ContainError::Mounts(format!("mount {}: {error}", at.display()));
+        let mount = match access {
+            Access::Read => mounts::read_only(&place),
+            Access::Write => mounts::writable(&place),
+            Access::Copy => self.copied(&place)?.map_or_else(|| mounts::read_only(&place), Ok),
+        };
+        self.root.mount(mount.map_err(failed)?, at).map_err(failed)
+    }
+
+    /// `place` with the session's own writing over it; none where this host cannot and the profile lives without.
+    fn copied(&mut self, place: &OwnedFd) -> Result<Option<OwnedFd>, ContainError> {
+        if self.overlay == Want::Off || !mounts::is_directory(place)? {
+            return Ok(None);
+        }
+        match self.scratch.over(place) {
+            Ok(mount) => Ok(Some(mount)),
+            Err(error) if self.overlay == Want::Required => {
+                Err(ContainError::Seal(format!("no overlayfs in a user namespace, which the profile requires: {error}")))
+            }
+            Err(_) => {
+                let sentence = "this host has no overlayfs in a user namespace: what the profile copies can only be read";
+                if !self.lacking.iter().any(|said| said == sentence) {
+                    self.lacking.push(sentence.to_owned());
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn work(&mut self, at: &Path, work: Work, access: Access) -> Result<(), ContainError> {
+        let failed = because(ContainError::WorkDir, "mount it");
+        let mount = match work {
+            Work::Found(place) => return self.give(place, access, at),
+            Work::Given(mount) => mount,
+        };
+        if access != Access::Write {
+            let attributes = Attributes { read_only: true, no_devices: true, ..Attributes::default() };
+            if let Err(error) = set_attributes(&mount, true, attributes) {
+                return Err(failed(error));
+            }
+        }
+        self.root.mount(&mount, at).map_err(failed)?;
+        if access == Access::Copy {
+            self.give(mount, access, at)?;
+        }
+        Ok(())
+    }
+
+    /// Covers what no session may see, wherever it would show.
+    fn hide(&self, order: &Order, profile: &Profile) -> io::Result<()> {
+        let empty = openat(&self.scratch.top, "empty", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        for path in order.hide.iter().chain(&profile.files.hide) {
+            match self.root.at(path) {
+                Ok(place) => {
+                    self.pin(order, path)?;
+                    cover(&place, &empty)?;
+                }
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                // Through a link inside it is covered where it really is, as these paths are the host's own.
+                Err(rustix::io::Errno::LOOP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories above something covered must stay where they are: moved away, it would be found by the next
+    /// session under another name. A mount point cannot be moved.
+    fn pin(&self, order: &Order, path: &Path) -> io::Result<()> {
+        let above = path.ancestors().skip(1).filter(|above| above.starts_with(&order.work_dir));
+        for above in above.filter(|above| *above != order.work_dir) {
+            let place = self.root.at(above)?;
+            attach(mounts::copy(&place)?, place)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        set_attributes(self.root.top(), false, Attributes { read_only: true, no_devices: true, ..Attributes::default() })?;
+        rustix::process::fchdir(self.root.top())?;
+        // The old root is put over the new one, and taken away from there (pivot_root(2)).
+        rustix::process::pivot_root(".", ".")?;
+        unmount(".", UnmountFlags::DETACH)?;
+        Ok(rustix::process::chdir("/")?)
+    }
+}
+
+/// A home that can be made: not the root, nor what is made for every session.
+fn is_a_home(home: &Path) -> bool {
+    home.is_absolute() && home.parent().is_some() && !OWN.iter().any(|own| home == Path::new(own))
+}
+
+/// The new root is built over this; on the host nothing changes.
+const OVER: &str = "/tmp";
+/// What every session has as its own, whatever a profile names.
+const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
+/// CA files, and the names of sockets.
+const RUN_BYTES: u64 = 8 * 1024 * 1024;
