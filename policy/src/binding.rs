@@ -7,7 +7,7 @@ mod fault;
 mod pattern;
 mod slot;
 
-pub use environment::{BadEnvironment, Environment, EnvironmentSpec, PLACEHOLDER};
+pub use environment::{BadEnvironment, Environment, EnvironmentSpec};
 pub use fault::{BadBinding, BindingFault};
 pub use pattern::{BadPattern, PathPattern};
 pub use slot::{BadSlot, Slot, SlotSpec};
@@ -131,6 +131,8 @@ pub enum Mismatch {
     Query,
     /// The session lacks a fact that the binding requires.
     Requires,
+    /// The credential is filled in another header than the one in which its placeholder stands.
+    Slot,
 }
 
 impl Mismatch {
@@ -142,6 +144,7 @@ impl Mismatch {
             Self::Method => "method",
             Self::Query => "query",
             Self::Requires => "requires",
+            Self::Slot => "slot",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! is a value that nothing else can make, and it owns the request it was made for: what is injected was decided on
 //! the same object (invariant 3).
 
+mod chosen;
 mod denial;
 mod permit;
 mod permitted;
@@ -9,6 +10,7 @@ mod permitted;
 pub use denial::{Denial, Miss, Reason};
 pub use permit::{Dial, Fill, Passage, Permit};
 
+use crate::placeholder::{self, Place, Placed};
 use crate::request::CanonicalRequest;
 use crate::state::{AgentState, PolicyState};
 use avouch_words::{Millis, Name, Selector, Ulid};
@@ -58,12 +60,21 @@ pub fn decide(state: &PolicyState, caller: &Caller, request: CanonicalRequest, n
         }
         None => return deny(Reason::UnknownAgent),
     }
+    if let Some(place) = placeholder::in_target(&request) {
+        return deny(Reason::Misplaced { place });
+    }
     if !state.is_bound(request.origin()) {
+        match request.placed().first() {
+            None => {}
+            Some(Placed::Name) => return deny(Reason::Misplaced { place: Place::HeaderName }),
+            Some(Placed::Value { .. }) => return deny(Reason::Misplaced { place: Place::Header }),
+        }
         return Verdict::Unbound(Passage::new(decision, state.version(), caller.clone(), request));
     }
-    let candidates = match permitted::permitted(state, caller, &request) {
+    let permitted = permitted::permitted(state, caller, &request);
+    let candidates = match chosen::chosen(state, caller, &request, permitted) {
         Ok(candidates) => candidates,
-        Err(nearest) => return deny(Reason::NotGranted { nearest }),
+        Err(reason) => return deny(reason),
     };
     match Permit::new(decision, state.version(), caller.clone(), request, &candidates) {
         Ok(permit) => Verdict::Allow(permit),

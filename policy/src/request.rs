@@ -8,6 +8,7 @@ pub(crate) use path::check as check_path;
 pub(crate) use query::check_key as check_query_key;
 
 use crate::origin::{BadOrigin, Origin, split_scheme};
+use crate::placeholder::Placed;
 use std::fmt;
 use std::ops::Range;
 
@@ -148,6 +149,7 @@ pub struct CanonicalRequest {
     path_end: usize,
     pairs: Vec<Range<usize>>,
     body: Body,
+    placed: Vec<Placed>,
 }
 
 impl CanonicalRequest {
@@ -174,7 +176,7 @@ impl CanonicalRequest {
         };
         // Both checks let only ASCII through.
         let target = std::str::from_utf8(target).map_err(|_| BadRequest::PathByte)?.to_owned();
-        Ok(Self { origin, method, target, path_end, pairs, body })
+        Ok(Self { origin, method, target, path_end, pairs, body, placed: Vec::new() })
     }
 
     /// Where it goes.
@@ -200,6 +202,17 @@ impl CanonicalRequest {
     /// Path and query, to be written in the outgoing request line.
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// With the placeholders that its header fields hold: they are judged with it.
+    #[must_use]
+    pub fn with_placed(self, placed: Vec<Placed>) -> Self {
+        Self { placed, ..self }
+    }
+
+    /// The placeholders in its header fields, in their order.
+    pub fn placed(&self) -> &[Placed] {
+        &self.placed
     }
 
     /// What follows the head.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use avouch_audit::field::{Code, Count, Outside};
 use avouch_audit::record::{Caller, HelperEvent, Mode, Outcome, Request, Use};
-use avouch_policy::{CanonicalRequest, Denial, Fill, Passage, Permit, Reason, RefusalCode};
+use avouch_policy::{CanonicalRequest, Denial, Fill, Passage, Permit, Place, Reason, RefusalCode};
 use avouch_words::{Name, Ulid};
 
 use crate::spool::Spool;
@@ -182,15 +182,24 @@ pub(super) fn denied(asker: &avouch_policy::Caller, cause: &Cause<'_>, of: Optio
     };
     let (mismatch, lock, credentials) = match why {
         Some(Reason::Locked { lock }) => (None, Some(*lock), Vec::new()),
-        Some(Reason::NotGranted { nearest: Some(miss) }) => {
+        Some(Reason::NotGranted { nearest: Some(miss) } | Reason::Placeholder { miss: Some(miss) }) => {
             (Some(Code::of(miss.mismatch.as_str())), None, vec![miss.credential.clone()])
         }
         Some(Reason::AmbiguousSlot { credentials, .. } | Reason::AmbiguousRoute { credentials }) => {
             (None, None, credentials.clone())
         }
-        Some(Reason::NotGranted { nearest: None } | Reason::UnknownAgent | Reason::NotActive { .. }) | None => {
-            (None, None, Vec::new())
+        Some(Reason::Misplaced { place }) => (Some(Code::of(place.as_str())), None, Vec::new()),
+        // What no decision saw is the body.
+        None if refusal == RefusalCode::PlaceholderMisplaced => {
+            (Some(Code::of(Place::Body.as_str())), None, Vec::new())
         }
+        Some(
+            Reason::NotGranted { nearest: None }
+            | Reason::Placeholder { miss: None }
+            | Reason::UnknownAgent
+            | Reason::NotActive { .. },
+        )
+        | None => (None, None, Vec::new()),
     };
     HelperEvent::Denied {
         decision,

@@ -122,6 +122,9 @@ pub(crate) struct Cleared<'a> {
 pub(crate) trait Forward: Send {
     /// Whether a connection is at hand that was opened for the same bindings by the same session.
     fn reuse(&mut self, permit: &Permit) -> bool;
+    /// Takes in as much of the body as is held back, and finds no placeholder in it; what is sent later is searched
+    /// as it goes. Dropped when the call is cut.
+    fn search(&mut self) -> impl Future<Output = Result<(), RefusalCode>> + Send;
     /// Sends the request and delivers the answer, scrubbed. Dropped when the call is cut.
     fn forward(self, cleared: Cleared<'_>) -> impl Future<Output = End> + Send;
 }
@@ -187,6 +190,11 @@ impl Broker {
             Decision::Passage(passage) => return self.pass(ended, *passage, forward, began).await,
         };
         let entry = self.enter(&permit, ended);
+        if permit.searches_body()
+            && let Err(code) = search(&entry, &mut forward).await
+        {
+            return Err(self.refuse_permitted(&permit, code).await);
+        }
         let addresses = match forward.reuse(&permit) {
             true => Vec::new(),
             false => match egress::addresses(self.resolver.as_ref(), permit.dial()).await {
@@ -324,6 +332,16 @@ impl Broker {
 enum Decision {
     Permit(Box<Permit>),
     Passage(Box<Passage>),
+}
+
+/// Searches a body before anything of the call leaves the node. A call that is cut while its body comes in is refused
+/// like one that came after the cut.
+async fn search<F: Forward>(entry: &Entry, forward: &mut F) -> Result<(), RefusalCode> {
+    tokio::select! {
+        biased;
+        () = entry.cut().cancelled() => Err(RefusalCode::Denied),
+        searched = forward.search() => searched,
+    }
 }
 
 /// Carries a call until it ends or is cut. The cut is looked at first, so that a call which was cut before it began

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{self, Cause};
 use super::open_calls::{Entry, Subject};
-use super::{Broker, Cleared, Decision, End, Forward, NotRecorded, Progress, Refusal, Unbound, carry, egress};
+use super::{Broker, Cleared, Decision, End, Forward, NotRecorded, Progress, Refusal, Unbound, carry, egress, search};
 
 /// The ports that a target which nothing binds may have without being listed.
 const UNBOUND_PORTS: [u16; 2] = [80, 443];
@@ -40,7 +40,8 @@ impl Broker {
         let began = self.clock.boot();
         match self.decide(caller, request).await? {
             Decision::Passage(passage) => {
-                let (addresses, entry) = self.clear_passage(&passage, ended).await?;
+                let entry = self.enter_passage(&passage, ended);
+                let addresses = self.clear_passage(&passage).await?;
                 let decision = passage.decision();
                 Ok(Tunnel { decision, addresses, entry, began, progress: Progress::default() })
             }
@@ -85,33 +86,41 @@ impl Broker {
         &self,
         ended: &CancellationToken,
         passage: Passage,
-        forward: F,
+        mut forward: F,
         began: Duration,
     ) -> Result<End, Refusal> {
-        let (addresses, entry) = self.clear_passage(&passage, ended).await?;
+        let entry = self.enter_passage(&passage, ended);
+        if let Err(code) = search(&entry, &mut forward).await {
+            return Err(self.refuse_passage(&passage, code).await);
+        }
+        let addresses = self.clear_passage(&passage).await?;
         let progress = Progress::default();
         let cleared = Cleared { request: passage.request(), filled: None, addresses, progress: &progress };
         let end = carry(&entry, forward, cleared).await;
         self.close(passage.decision(), passage.caller(), end, &progress, began)
     }
 
-    async fn clear_passage(
-        &self,
-        passage: &Passage,
-        ended: &CancellationToken,
-    ) -> Result<(Vec<SocketAddr>, Entry), Refusal> {
+    fn enter_passage(&self, passage: &Passage, ended: &CancellationToken) -> Entry {
         let entry = self.open.enter(passage.caller(), Subject::Passage(passage.request().clone()), ended);
         self.open.judge_one(&entry, &self.policy.state.borrow(), self.clock.now());
+        entry
+    }
+
+    async fn clear_passage(&self, passage: &Passage) -> Result<Vec<SocketAddr>, Refusal> {
         let origin = passage.request().origin();
         let code = match egress::unbound(self.resolver.as_ref(), origin.host(), origin.port()).await {
             Err(code) => code,
             Ok(addresses) => match self.ledger.durable(ledger::passage(passage)).await {
-                Ok(()) => return Ok((addresses, entry)),
+                Ok(()) => return Ok(addresses),
                 Err(NotRecorded) => RefusalCode::AuditUnavailable,
             },
         };
+        Err(self.refuse_passage(passage, code).await)
+    }
+
+    async fn refuse_passage(&self, passage: &Passage, code: RefusalCode) -> Refusal {
         let cause = Cause::Other { decision: passage.decision(), code, version: passage.policy_version() };
-        Err(self.record_refusal(passage.caller(), &cause, Some(passage.request())).await)
+        self.record_refusal(passage.caller(), &cause, Some(passage.request())).await
     }
 }
 
@@ -119,6 +128,10 @@ impl Broker {
 fn is_of_the_agent(reason: &Reason) -> bool {
     match reason {
         Reason::Locked { .. } | Reason::UnknownAgent | Reason::NotActive { .. } => true,
-        Reason::NotGranted { .. } | Reason::AmbiguousSlot { .. } | Reason::AmbiguousRoute { .. } => false,
+        Reason::NotGranted { .. }
+        | Reason::Placeholder { .. }
+        | Reason::Misplaced { .. }
+        | Reason::AmbiguousSlot { .. }
+        | Reason::AmbiguousRoute { .. } => false,
     }
 }

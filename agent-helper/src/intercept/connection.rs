@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use avouch_policy::request::split_absolute_form;
-use avouch_policy::{Body as Declared, CanonicalRequest, Origin, RefusalCode};
+use avouch_policy::{Body as Declared, CanonicalRequest, Origin, RefusalCode, placeholder};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -99,12 +99,15 @@ async fn one(proxy: &Proxy, serving: &Serving, client: &mut Client, head: &Reque
     let mut may_reuse = true;
     loop {
         let mut keep = false;
-        let may_repeat = may_reuse && body.is_done();
         let exchange = Exchange {
             client: &mut *client,
             head,
             body: &mut body,
-            early: &early,
+            early: &mut early,
+            room: &serving.room,
+            held: None,
+            watch: None,
+            may_continue: true,
             pool: &serving.pool,
             dialer: &proxy.dialer,
             kept: None,
@@ -114,7 +117,7 @@ async fn one(proxy: &Proxy, serving: &Serving, client: &mut Client, head: &Reque
         match proxy.broker.call(&serving.caller, &serving.ended, request.clone(), exchange).await {
             Ok(End::Done) if keep => return Next::Keep,
             // The whole walk again, with a connection of its own: a decision and an intent for each request sent.
-            Ok(End::ConnectionGone) if may_repeat => may_reuse = false,
+            Ok(End::ConnectionGone) if may_reuse => may_reuse = false,
             Ok(End::Done | End::Broken | End::Cut | End::ConnectionGone | End::Refused(_)) => return Next::Close,
             Err(refusal) => {
                 let close =
@@ -189,6 +192,8 @@ fn understand(
             tracing::debug!(%fault, "intercept.request.canonical");
             bad("no canonical form")
         })?;
+    let placed = head.fields().iter().filter_map(|(name, value)| placeholder::in_field(name, value)).collect();
+    let request = request.with_placed(placed);
     let body = Body::of_request(framing)
         .and_then(|mut body| body.ready(&mut client.input, early, EARLY_MAX).map(|()| body))
         .map_err(|fault| match fault {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use avouch_policy::{Body as Declared, CanonicalRequest, Permit, RefusalCode};
+use avouch_policy::{Body as Declared, CanonicalRequest, Permit, Placed, RefusalCode, Watch};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -17,6 +18,11 @@ use crate::broker::{Cleared, End, Forward, Progress, Values, crash_point};
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long a server that stopped reading the request may take to say why.
 const LAST_WORD: Duration = Duration::from_secs(5);
+/// How much of a body is held back and searched before anything goes to the server; of a longer one the rest is
+/// searched as it goes.
+pub(super) const HELD_MAX: usize = 1024 * 1024;
+/// How much of a body is written together with the head.
+const INLINE_MAX: usize = 64 * 1024;
 
 /// A client's connection.
 pub(super) struct Client {
@@ -31,8 +37,16 @@ pub(super) struct Exchange<'a> {
     pub(super) client: &'a mut Client,
     pub(super) head: &'a RequestHead,
     pub(super) body: &'a mut Body,
-    /// What of the body came together with the head.
-    pub(super) early: &'a [u8],
+    /// What of the body has come before anything was sent.
+    pub(super) early: &'a mut Vec<u8>,
+    /// Room for more of it.
+    pub(super) room: &'a Semaphore,
+    /// A place in it.
+    pub(super) held: Option<SemaphorePermit<'a>>,
+    /// What looks for placeholders in the rest.
+    pub(super) watch: Option<Watch>,
+    /// Whether the client may still be told to go on with the body.
+    pub(super) may_continue: bool,
     pub(super) pool: &'a Pool,
     pub(super) dialer: &'a Dialer,
     /// A kept connection that is used again.
@@ -59,6 +73,18 @@ impl Forward for Exchange<'_> {
             self.kept = self.pool.take(&permit.pool_key());
         }
         self.kept.is_some()
+    }
+
+    async fn search(&mut self) -> Result<(), RefusalCode> {
+        let mut watch = Watch::new();
+        if watch.sees(self.early) {
+            return Err(RefusalCode::PlaceholderMisplaced);
+        }
+        if !self.body.is_done() {
+            self.hold(&mut watch).await?;
+            self.watch = Some(watch);
+        }
+        Ok(())
     }
 
     async fn forward(mut self, cleared: Cleared<'_>) -> End {
@@ -94,7 +120,8 @@ impl Exchange<'_> {
     async fn run(&mut self, upstream: &mut Upstream, cleared: &Cleared<'_>, reused: bool) -> Result<bool, Fault> {
         let request = cleared.request;
         let values = cleared.filled.as_ref().map(|(_, values)| values.as_ref());
-        let gone = match reused && self.body.is_done() && is_safe(request.method().as_str()) {
+        let inline = self.body.is_done() && self.early.len() <= INLINE_MAX;
+        let gone = match reused && inline && is_safe(request.method().as_str()) {
             true => || Fault::Gone,
             false => || Fault::Refused(RefusalCode::UpstreamUnreachable),
         };
@@ -102,9 +129,12 @@ impl Exchange<'_> {
         timed(upstream.output.write_all(&head)).await.map_err(|()| gone())?;
         timed(upstream.output.flush()).await.map_err(|()| gone())?;
         drop(head);
+        if self.early.len() <= INLINE_MAX {
+            self.held = None;
+        }
         crash_point("after-upstream-write");
         let mut response = ResponseHead::default();
-        if self.body.is_done() {
+        if inline {
             attended(&mut self.client.input, read_answer(&mut response, &mut upstream.input, gone)).await?;
         } else {
             self.upload(upstream, &mut response, request).await?;
@@ -115,6 +145,36 @@ impl Exchange<'_> {
         }
         let needles = values.map(|values| &values.needles);
         self.deliver(upstream, &response, request.method().as_str(), needles, cleared.progress).await
+    }
+
+    /// Takes in the body, up to what is held back.
+    async fn hold(&mut self, watch: &mut Watch) -> Result<(), RefusalCode> {
+        // A session that keeps its bodies waiting waits for itself.
+        let room = self.room;
+        self.held = Some(room.acquire().await.map_err(|_| RefusalCode::Denied)?);
+        self.go_on().await.map_err(|()| RefusalCode::BadRequest)?;
+        while self.early.len() < HELD_MAX {
+            let piece = self.body.next(&mut self.client.input, BODY_IDLE).await.map_err(|fault| told(&fault))?;
+            let Some(piece) = piece else { break };
+            if watch.sees(&piece) {
+                return Err(RefusalCode::PlaceholderMisplaced);
+            }
+            self.early.extend_from_slice(&piece);
+        }
+        match self.body.is_done() && self.client.input.has_leftover() {
+            true => Err(RefusalCode::BadRequest),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells a client that waits for it to send the body.
+    async fn go_on(&mut self) -> Result<(), ()> {
+        const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        if std::mem::take(&mut self.may_continue) && matches!(self.head.expects_continue(), Ok(true)) {
+            timed(self.client.output.write_all(GO_ON)).await?;
+            timed(self.client.output.flush()).await?;
+        }
+        Ok(())
     }
 
     /// The head to the server, and the part of the body that is here already. In a buffer that does not grow, and
@@ -129,7 +189,8 @@ impl Exchange<'_> {
         let filled = values.map_or(&[][..], |values| &values.filled);
         let client: usize = self.head.fields().iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         let ours: usize = filled.iter().map(|filled| filled.header.len() + filled.value.len() + 4).sum();
-        let size = ROOM + request.target().len() + client + ours + self.early.len();
+        let early = if self.early.len() <= INLINE_MAX { &self.early[..] } else { &[] };
+        let size = ROOM + request.target().len() + client + ours + early.len();
         let mut out = Zeroizing::new(Vec::with_capacity(size));
         out.extend_from_slice(request.method().as_str().as_bytes());
         out.push(b' ');
@@ -144,7 +205,7 @@ impl Exchange<'_> {
             };
             if goes {
                 all &= write::field(&mut out, name, value);
-            } else if values.is_some() && (ours(name) || fields::is_credential(name)) {
+            } else if values.is_some() && (ours(name) || fields::is_credential(name)) && !is_placed(request, name) {
                 progress.stripped();
             }
         }
@@ -167,12 +228,12 @@ impl Exchange<'_> {
         out.extend_from_slice(b"\r\n");
         match request.body() {
             Declared::Streamed => {
-                write::chunk(&mut out, self.early);
-                if self.body.is_done() {
+                write::chunk(&mut out, early);
+                if self.body.is_done() && early.len() == self.early.len() {
                     write::last_chunk(&mut out);
                 }
             }
-            Declared::None | Declared::Length(_) => out.extend_from_slice(self.early),
+            Declared::None | Declared::Length(_) => out.extend_from_slice(early),
         }
         if all { Ok(out) } else { Err(Fault::Refused(RefusalCode::BadRequest)) }
     }
@@ -185,19 +246,20 @@ impl Exchange<'_> {
         response: &mut ResponseHead,
         request: &CanonicalRequest,
     ) -> Result<(), Fault> {
-        if matches!(self.head.expects_continue(), Ok(true)) {
-            let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-            timed(self.client.output.write_all(go_on)).await.map_err(|()| Fault::Client)?;
-            timed(self.client.output.flush()).await.map_err(|()| Fault::Client)?;
+        if !self.body.is_done() {
+            self.go_on().await.map_err(|()| Fault::Client)?;
         }
         let unreachable = || Fault::Refused(RefusalCode::UpstreamUnreachable);
         let chunked = request.body() == Declared::Streamed;
         let answering = read_answer(response, &mut upstream.input, unreachable);
         tokio::pin!(answering);
+        let held = if self.early.len() > INLINE_MAX { std::mem::take(self.early) } else { Vec::new() };
+        let held = (held, self.held.take());
         let client = &mut *self.client;
+        let pump = Pump { body: self.body, watch: self.watch.as_mut(), out: &mut client.out, chunked };
         let uploaded = tokio::select! {
             answered = &mut answering => return answered,
-            uploaded = pump(self.body, &mut client.input, &mut upstream.output, &mut client.out, chunked) => uploaded,
+            uploaded = pump.run(held, &mut client.input, &mut upstream.output) => uploaded,
         };
         match uploaded {
             Ok(()) => attended(&mut self.client.input, answering).await,
@@ -214,36 +276,76 @@ enum Upload {
     Server,
 }
 
-/// Passes a request's body on until it ends.
-async fn pump(
-    body: &mut Body,
-    from: &mut Input,
-    to: &mut Output,
-    out: &mut Vec<u8>,
+/// A request's body on its way.
+struct Pump<'a> {
+    body: &'a mut Body,
+    watch: Option<&'a mut Watch>,
+    out: &'a mut Vec<u8>,
     chunked: bool,
-) -> Result<(), Upload> {
-    loop {
-        let piece = body.next(from, BODY_IDLE).await.map_err(|fault| match fault {
-            BodyFault::TooLarge => Upload::Client(RefusalCode::TooLarge),
-            BodyFault::Cut(_) | BodyFault::Slow | BodyFault::Malformed(_) => Upload::Client(RefusalCode::BadRequest),
-        })?;
-        // Bytes after the message: whose they are is not certain, so the request is not completed.
-        if body.is_done() && from.has_leftover() {
+}
+
+impl Pump<'_> {
+    /// Passes the body on until it ends: what was held back, then the rest as it comes.
+    async fn run(
+        mut self,
+        held: (Vec<u8>, Option<SemaphorePermit<'_>>),
+        from: &mut Input,
+        to: &mut Output,
+    ) -> Result<(), Upload> {
+        for piece in held.0.chunks(INLINE_MAX) {
+            self.write(piece, to).await?;
+        }
+        drop(held);
+        while let Some(piece) = self.body.next(from, BODY_IDLE).await.map_err(|fault| Upload::Client(told(&fault)))? {
+            // Bytes after the message: whose they are is not certain, so the request is not completed.
+            if self.body.is_done() && from.has_leftover() {
+                return Err(Upload::Client(RefusalCode::BadRequest));
+            }
+            if self.watch.as_mut().is_some_and(|watch| watch.sees(&piece)) {
+                return Err(Upload::Client(RefusalCode::PlaceholderMisplaced));
+            }
+            self.write(&piece, to).await?;
+        }
+        if from.has_leftover() {
             return Err(Upload::Client(RefusalCode::BadRequest));
         }
-        out.clear();
-        match &piece {
-            Some(piece) if chunked => write::chunk(out, piece),
-            Some(piece) => out.extend_from_slice(piece),
-            None if chunked => write::last_chunk(out),
-            None => {}
+        if self.chunked {
+            self.out.clear();
+            write::last_chunk(self.out);
+            self.flush(to).await?;
         }
-        timed(to.write_all(out)).await.map_err(|()| Upload::Server)?;
-        timed(to.flush()).await.map_err(|()| Upload::Server)?;
-        if piece.is_none() {
-            return Ok(());
-        }
+        Ok(())
     }
+
+    async fn write(&mut self, piece: &[u8], to: &mut Output) -> Result<(), Upload> {
+        self.out.clear();
+        match self.chunked {
+            true => write::chunk(self.out, piece),
+            false => self.out.extend_from_slice(piece),
+        }
+        self.flush(to).await
+    }
+
+    async fn flush(&mut self, to: &mut Output) -> Result<(), Upload> {
+        timed(to.write_all(self.out)).await.map_err(|()| Upload::Server)?;
+        timed(to.flush()).await.map_err(|()| Upload::Server)
+    }
+}
+
+/// What the client is told of a body that is not taken.
+fn told(fault: &BodyFault) -> RefusalCode {
+    match fault {
+        BodyFault::TooLarge => RefusalCode::TooLarge,
+        BodyFault::Cut(_) | BodyFault::Slow | BodyFault::Malformed(_) => RefusalCode::BadRequest,
+    }
+}
+
+/// Whether a field of this name holds a placeholder: no credential of the client's own.
+fn is_placed(request: &CanonicalRequest, name: &str) -> bool {
+    request
+        .placed()
+        .iter()
+        .any(|placed| matches!(placed, Placed::Value { header, .. } if header.eq_ignore_ascii_case(name)))
 }
 
 /// Methods of which a second try changes nothing (RFC 9110 §9.2.1).

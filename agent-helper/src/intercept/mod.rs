@@ -20,6 +20,7 @@ mod tests;
 use std::sync::Arc;
 
 use avouch_policy::Caller;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use anchor::{Anchor, AnchorFault};
@@ -28,6 +29,9 @@ pub use roots::SystemRoots;
 
 use crate::broker::Broker;
 use pool::{Dialer, Pool};
+
+/// How many bodies of one session may be held back at once, each of at most [`exchange::HELD_MAX`]; more wait.
+const HELD_BODIES: usize = 32;
 
 /// The proxy of all sessions of a node.
 pub struct Proxy {
@@ -55,6 +59,8 @@ struct Serving {
     anchor: Arc<Anchor>,
     ended: CancellationToken,
     pool: Pool,
+    /// Room for bodies that are held back.
+    room: Semaphore,
 }
 
 impl Proxy {
@@ -69,7 +75,7 @@ impl Proxy {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let Session { caller, fence, anchor, ended } = session;
-        let serving = Serving { caller, fence, anchor, ended, pool: Pool::default() };
+        let serving = Serving { caller, fence, anchor, ended, pool: Pool::default(), room: Semaphore::new(HELD_BODIES) };
         listener::accept(self, Arc::new(serving), listener).await;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The variable in which a session's programs find a placeholder. Names that steer a program, its libraries, its
 //! network or avouch itself are refused: a placeholder in them would break the session, or worse.
 
+use crate::placeholder::PLACEHOLDER;
 use avouch_words::Name;
 use serde::{Deserialize, Serialize};
 
@@ -99,9 +100,6 @@ impl EnvironmentSpec {
         Ok(Environment { name: self.name.clone(), prefix })
     }
 }
-
-/// What every placeholder begins with.
-pub const PLACEHOLDER: &str = "avouch:";
 
 /// The shell's, the loader's and the user's; the session's own trust, proxy and identity.
 const RESERVED: [&str; 46] = [

@@ -1,6 +1,7 @@
 //! A refusal with two texts: what the agent may read, and what the operator needs.
 
 use crate::binding::Mismatch;
+use crate::placeholder::Place;
 use crate::refusal::RefusalCode;
 use crate::state::AgentState;
 use avouch_words::{Name, Ulid};
@@ -36,6 +37,18 @@ pub enum Reason {
     NotGranted {
         /// The granted credential that came nearest.
         nearest: Option<Miss>,
+    },
+    /// A placeholder names a credential that does not go with the request where it stands.
+    #[error("a placeholder names what does not go with this request there{}", .miss.as_ref().map(Miss::sentence).unwrap_or_default())]
+    Placeholder {
+        /// The credential that it names, if that is granted; else the one that came nearest, if none goes at all.
+        miss: Option<Miss>,
+    },
+    /// A placeholder stands where nothing is put in.
+    #[error("a placeholder stands in the {}", .place.as_str())]
+    Misplaced {
+        /// Where.
+        place: Place,
     },
     /// Two credentials for one header.
     #[error("the header {header} would be filled by {}", names(.credentials))]
@@ -76,6 +89,8 @@ impl Reason {
             Self::UnknownAgent => "unknown_agent",
             Self::NotActive { .. } => "not_active",
             Self::NotGranted { .. } => "not_granted",
+            Self::Placeholder { .. } => "placeholder",
+            Self::Misplaced { .. } => "placeholder_misplaced",
             Self::AmbiguousSlot { .. } => "ambiguous_slot",
             Self::AmbiguousRoute { .. } => "ambiguous_route",
         }
@@ -102,12 +117,15 @@ impl Denial {
         &self.reason
     }
 
-    /// What the agent reads. Locked, unknown, inactive and not granted are one code with one text (case A30).
+    /// What the agent reads. Locked, unknown, inactive, not granted and wrongly named are one code with one text (case A30).
     pub fn refusal(&self) -> RefusalCode {
         match self.reason {
-            Reason::Locked { .. } | Reason::UnknownAgent | Reason::NotActive { .. } | Reason::NotGranted { .. } => {
-                RefusalCode::Denied
-            }
+            Reason::Locked { .. }
+            | Reason::UnknownAgent
+            | Reason::NotActive { .. }
+            | Reason::NotGranted { .. }
+            | Reason::Placeholder { .. } => RefusalCode::Denied,
+            Reason::Misplaced { .. } => RefusalCode::PlaceholderMisplaced,
             Reason::AmbiguousSlot { .. } | Reason::AmbiguousRoute { .. } => RefusalCode::AmbiguousCredential,
         }
     }

@@ -21,6 +21,7 @@ pub struct Permit {
     dial: Dial,
     ca: Option<Vec<CertificateDer<'static>>>,
     pool: Digest,
+    searches_body: bool,
 }
 
 /// One slot and the credential that fills it.
@@ -89,7 +90,8 @@ impl Permit {
         let ca = ca.map(<[_]>::to_vec);
         let fills: Vec<_> = candidates.iter().map(Fill::new).collect();
         let pool = pool(&fills);
-        Ok(Self { decision, version, caller, request, fills, dial, ca, pool })
+        let searches_body = candidates.iter().any(|candidate| candidate.credential.binding.searches_bodies());
+        Ok(Self { decision, version, caller, request, fills, dial, ca, pool, searches_body })
     }
 
     /// The decision's id.
@@ -125,6 +127,11 @@ impl Permit {
     /// The roots trusted instead of the system's.
     pub fn ca(&self) -> Option<&[CertificateDer<'static>]> {
         self.ca.as_deref()
+    }
+
+    /// Whether the body may not hold a placeholder: so unless every binding says that there it is data.
+    pub fn searches_body(&self) -> bool {
+        self.searches_body
     }
 
     /// Equal for permits whose requests may share an upstream connection within one session: the same bindings of

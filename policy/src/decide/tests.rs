@@ -1,5 +1,7 @@
 //! The decision's own promises, by example and by chance.
 
+mod placeholders;
+
 use super::*;
 use crate::binding::{BindingSpec, Mismatch, SlotSpec};
 use crate::origin::Origin;

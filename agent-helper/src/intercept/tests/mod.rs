@@ -4,6 +4,7 @@
 mod attacks;
 mod calls;
 mod cutting;
+mod placeholders;
 mod scrubbing;
 mod smuggling;
 mod tls;
