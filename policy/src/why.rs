@@ -177,6 +177,8 @@ fn next(
         }
         // Whoever is nobody here is made somebody with knowledge that is not in any state.
         Now::Denied(Reason::UnknownAgent | Reason::NotActive { .. }) => None,
+        // No change of the state lets a placeholder through: the request has to be written anew.
+        Now::Denied(Reason::Placeholder { .. } | Reason::Misplaced { .. }) => None,
     }
 }
 
