@@ -5,11 +5,12 @@ use super::error::because;
 use super::frames::{Kind, Writer, receive, send};
 use super::order::{Order, Start};
 use super::outer::{map, tell};
-use super::root::{Built, Given, build};
+use super::root::{Given, build};
 use super::{ContainError, kernel, loopback};
-use crate::profile::Profile;
+use crate::landlock::View;
+use crate::profile::{Profile, Want};
 use crate::stage::exit_code;
-use crate::{CANNOT_EXECUTE, NOT_FOUND, signals};
+use crate::{CANNOT_EXECUTE, NOT_FOUND, keyring, landlock, seccomp, signals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
@@ -20,11 +21,13 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -77,8 +80,9 @@ struct Ready {
     stdin: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     terminals: [bool; 3],
-    current_dir: std::path::PathBuf,
-    built: Built,
+    current_dir: PathBuf,
+    bundle: File,
+    extra: File,
 }
 
 fn prepare(control: &UnixStream, handed: &mut Handed) -> Result<Ready, ContainError> {
@@ -101,9 +105,10 @@ fn prepare(control: &UnixStream, handed: &mut Handed) -> Result<Ready, ContainEr
         rustix::process::ioctl_tiocsctty(terminal).map_err(because(ContainError::Terminal, "take it"))?;
     }
     let myself = pidfd_open(getpid(), PidfdFlags::empty())?;
-    seal(order)?;
+    let mut lacking = built.lacking;
+    seal(order, &profile, &mut lacking)?;
     let mut fields = Writer::default();
-    fields.number(u32::from(port)).many(&built.lacking, |to, sentence| to.os(sentence));
+    fields.number(u32::from(port)).many(&lacking, |to, sentence| to.os(sentence));
     let mut descriptors = vec![listener.as_fd(), myself.as_fd()];
     descriptors.extend(pty.as_ref().map(|(master, _)| master.as_fd()));
     send(control, Kind::Ready, fields.fields(), &descriptors)?;
@@ -113,7 +118,8 @@ fn prepare(control: &UnixStream, handed: &mut Handed) -> Result<Ready, ContainEr
         terminal: pty.map(|(_, terminal)| terminal),
         terminals: order.terminals,
         current_dir: order.current_dir.clone(),
-        built,
+        bundle: built.bundle,
+        extra: built.extra,
     })
 }
 
@@ -128,7 +134,7 @@ fn pty() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Gives up all that the first user namespace gave. In the second one the caller has its own number again; its
 /// mounts come from a namespace with more rights, so that none of them can be taken away singly.
-fn seal(order: &Order) -> Result<(), ContainError> {
+fn seal(order: &Order, profile: &Profile, lacking: &mut Vec<String>) -> Result<(), ContainError> {
     let failed = |doing: &'static str| because(ContainError::Seal, doing);
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(because(ContainError::Namespaces, "nest them"))?;
     map(order.who.uid, 0, order.who.gid, 0).map_err(because(ContainError::Namespaces, "map the id back"))?;
@@ -149,14 +155,27 @@ fn seal(order: &Order) -> Result<(), ContainError> {
     };
     set_capabilities(None, none).map_err(failed("give up capabilities"))?;
     let keep = because(ContainError::Seal, "keep its processes from tracing the first one");
-    prctl::set_dumpable(false).map_err(keep)
+    prctl::set_dumpable(false).map_err(keep)?;
+    if profile.kernel.keyring != Want::Off
+        && let Err(error) = keyring::join_fresh()
+    {
+        let sentence = format!("this host gives no session keyring of its own: {error}");
+        if profile.kernel.keyring == Want::Required {
+            return Err(ContainError::Seal(format!("{sentence}, which the profile requires")));
+        }
+        lacking.push(sentence);
+    }
+    let home = order.home.as_deref().unwrap_or(Path::new("/tmp"));
+    let view = View { work: &order.work_dir, home, own: &[PathBuf::from("/run")] };
+    landlock::restrict(profile, &view).map_err(|error| ContainError::Seal(error.to_string()))?;
+    seccomp::install(&profile.kernel).map_err(|error| ContainError::Seal(error.to_string()))
 }
 
 impl Ready {
     fn live(mut self, control: &UnixStream, start: Start) -> io::Result<u8> {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        self.built.bundle.write_all(&start.bundle)?;
-        self.built.extra.write_all(&start.extra)?;
+        self.bundle.write_all(&start.bundle)?;
+        self.extra.write_all(&start.extra)?;
         let child = match self.start(&start) {
             Ok(child) => child,
             Err(error) => {
