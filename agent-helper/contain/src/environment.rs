@@ -1,5 +1,9 @@
 //! The environment of a session's program: names that the world's tools read already.
 
+mod scrub;
+
+pub use scrub::{Scrubbed, scrub};
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -16,16 +16,18 @@ mod pty;
 mod reap;
 mod seal;
 mod seccomp;
+mod secrets;
 mod signals;
 mod stage;
 mod terminal;
 mod walls;
 
-pub use environment::{SessionEnvironment, child_environment};
+pub use environment::{Scrubbed, SessionEnvironment, child_environment, scrub};
 pub use harden::{Hardened, harden};
 pub use launch::{Launch, LaunchError, Watch, launch};
 pub use profile::{Access, Limits, Profile, ProfileError, Size};
 pub use reap::{adopt_orphans, end_descendants};
+pub use secrets::{looks_like_secret, secret_shape};
 pub use stage::{STAGE, bound_to_parent, stage};
 pub use walls::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Prepared, SessionFiles, WORKLOAD_SOCKET, prepare};
 
