@@ -48,7 +48,7 @@ pub enum Command {
     Dev,
     /// Run a program as an agent, in a session of its own.
     #[command(
-        before_help = "Examples:\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'"
+        before_help = "Examples:\n  avouch run -- claude                              under `avouch dev`: as the agent claude\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'"
     )]
     Run(Run),
     /// Run the issuer.
@@ -150,9 +150,13 @@ pub enum Command {
 /// `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The agent. The name only narrows what this user may be.
+    /// The agent. The name only narrows what this user may be. Without it, under `avouch dev`: one named after the
+    /// program.
     #[arg(long, value_name = "NAME", value_parser = name, add = ArgValueCandidates::new(live::agents))]
-    pub agent: Name,
+    pub agent: Option<Name>,
+    /// Register that agent without asking.
+    #[arg(long, conflicts_with = "agent")]
+    pub yes: bool,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

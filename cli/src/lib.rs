@@ -58,7 +58,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let output = Output::new(cli.output, SystemClock.now())?;
     let context = Context { directories, output };
     match cli.command {
-        Command::Run(order) => verbs::run::run(&context.directories, order),
+        Command::Run(order) => verbs::run::run(&context, order),
         Command::DemoAgent => demo::agent().map(|()| 0),
         Command::Demo => demo::run().map(|()| 0),
         Command::Dev => dev::run().map(|()| 0),

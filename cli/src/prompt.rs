@@ -1,4 +1,4 @@
-//! Asking a person for a value on the terminal, without showing it.
+//! Asking a person on the terminal: for a value, without showing it, or for a yes.
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, Read as _, Write as _};
@@ -14,6 +14,23 @@ pub fn hidden(question: &str, longest: usize) -> io::Result<Vec<u8>> {
     drop(quiet);
     writeln!(talk)?;
     line
+}
+
+/// Asks for a yes, which an empty line is too.
+pub fn agreed(question: &str) -> io::Result<bool> {
+    let mut talk = io::stderr();
+    write!(talk, "{question} [Y/n] ")?;
+    talk.flush()?;
+    let mut line = Vec::new();
+    let mut key = [0];
+    // Byte by byte: what is typed ahead is for the program that comes after.
+    while line.len() < LONGEST_ANSWER && rustix::io::read(io::stdin(), &mut key)? == 1 && key[0] != b'\n' {
+        line.push(key[0]);
+    }
+    if key[0] != b'\n' {
+        return Ok(false);
+    }
+    Ok(matches!(line.trim_ascii().to_ascii_lowercase().as_slice(), b"" | b"y" | b"yes"))
 }
 
 /// The terminal takes keys one by one and shows none, until this is dropped. Keys send no signals meanwhile, as
@@ -57,3 +74,5 @@ const INTERRUPT: u8 = 3;
 const END: u8 = 4;
 const BACKSPACE: u8 = 8;
 const DELETE: u8 = 127;
+/// The longest answer to a question, in bytes.
+const LONGEST_ANSWER: usize = 64;

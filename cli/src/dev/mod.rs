@@ -156,7 +156,8 @@ fn ended_badly(part: &str, error: &dyn std::fmt::Display) -> Failure {
         .then("Look at what it said above, and start again.")
 }
 
-const TRUST_DOMAIN: &str = "dev.test";
+/// The trust domain of every `dev`.
+pub const TRUST_DOMAIN: &str = "dev.test";
 const NODE: &str = "dev";
 /// How often, and how many times, the helper is asked whether it is ready: for 10 s.
 const READY_STEP: Duration = Duration::from_millis(20);

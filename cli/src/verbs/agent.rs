@@ -43,7 +43,7 @@ async fn register(context: &Context, create: AgentCreate) -> Result<(), Failure>
 }
 
 /// The node whose helper runs here beside the issuer, as under `avouch dev`.
-async fn this_node(context: &Context) -> Result<String, Failure> {
+pub async fn this_node(context: &Context) -> Result<String, Failure> {
     let mut helper = context.helper().await.map_err(|_| {
         Failure::new(Exit::Usage, "--node is missing, and no helper runs here whose node could be meant")
             .then("Name the nodes it may run on, as --node node:name:web-1; `avouch node list` shows their selectors.")

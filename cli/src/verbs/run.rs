@@ -1,11 +1,13 @@
 //! `run`: a session for a program. Works on one thread and without a runtime, as signals are taken for the whole
 //! process, and the helper attests the process that speaks.
 
+mod agent;
 mod talk;
 
-use crate::endpoints::{Directories, Socket};
+use crate::endpoints::Socket;
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::verbs::Context;
 use avouch_contain::{Launch, SessionEnvironment, Watch, child_environment, harden, launch};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -14,15 +16,16 @@ use std::path::PathBuf;
 use talk::Talk;
 
 /// Opens a session for the agent, runs the program in it and returns the program's exit code.
-pub fn run(directories: &Directories, order: crate::args::Run) -> Result<u8, Failure> {
+pub fn run(context: &Context, order: crate::args::Run) -> Result<u8, Failure> {
+    let agent = agent::of(context, &order)?;
     let failed = |what: &str, error: io::Error| Failure::new(Exit::Failure, format!("cannot {what}: {error}"));
     let hardened = harden().map_err(|error| failed("protect this process", error))?;
-    let socket = directories.find(Socket::Session)?;
+    let socket = context.directories.find(Socket::Session)?;
     let mut talk = Talk::begin(&socket)?;
-    talk.hello(&order.agent)?;
+    talk.hello(&agent)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| failed("listen on loopback", error))?;
     let proxy = listener.local_addr().map_err(|error| failed("listen on loopback", error))?;
-    let opened = talk.open(&order.agent, None, &[listener.as_fd()])?;
+    let opened = talk.open(&agent, None, &[listener.as_fd()])?;
     // The helper has its own; as long as ours were open, a proxy port would outlive the session.
     drop(listener);
     if opened.listener_alone && rustix::process::geteuid().is_root() {

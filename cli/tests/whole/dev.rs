@@ -7,20 +7,20 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// A user's home with a `dev` in it.
-struct Home(TempDir);
+pub struct Home(TempDir);
 
 /// A `dev` that runs, and what it said.
-struct Dev {
+pub struct Dev {
     child: Child,
     said: Vec<String>,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn avouch(&self) -> Command {
+    pub fn avouch(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
         for (name, dir) in
             [("HOME", ""), ("XDG_RUNTIME_DIR", "run"), ("XDG_DATA_HOME", "data"), ("XDG_CONFIG_HOME", "config")]
@@ -35,7 +35,7 @@ impl Home {
         self.0.path()
     }
 
-    fn dev(&self) -> Dev {
+    pub fn dev(&self) -> Dev {
         std::fs::create_dir_all(self.path().join("run")).unwrap();
         let mut child = self.avouch().arg("dev").stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -52,7 +52,7 @@ impl Home {
     }
 
     /// Runs a line as a shell in this home would.
-    fn shell(&self, line: &str) -> Output {
+    pub fn shell(&self, line: &str) -> Output {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_avouch"));
         let path =
             std::env::join_paths([program.parent().unwrap().to_owned(), "/usr/bin".into(), "/bin".into()]).unwrap();
@@ -65,7 +65,7 @@ impl Home {
         shell.env("PATH", path).output().unwrap()
     }
 
-    fn works(&self, line: &str) -> String {
+    pub fn works(&self, line: &str) -> String {
         let output = self.shell(line);
         let said = [&output.stdout[..], &output.stderr].concat();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&said));
@@ -79,7 +79,7 @@ impl Dev {
         self.said.iter().filter(|line| line.starts_with("  avouch ")).collect()
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         assert!(self.child.wait().unwrap().success());

@@ -4,3 +4,5 @@
 mod demo;
 #[cfg(test)]
 mod dev;
+#[cfg(test)]
+mod first_run;

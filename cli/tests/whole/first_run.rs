@@ -1,0 +1,62 @@
+//! `run` without `--agent` beside a `dev`.
+
+use crate::dev::Home;
+use std::io::{Read as _, Write as _};
+
+#[test]
+fn run_names_the_agent_after_its_program_and_asks_once() {
+    let home = Home::new();
+    let dev = home.dev();
+    // Nobody could answer: the line that would register it is told, and works.
+    let output = home.shell("avouch run -- ./hello.sh");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let uid = nix::unistd::geteuid();
+    let line = format!("--selector session:agent:hello --selector session:uid:{uid}");
+    assert!(said.contains("nobody here who could be asked") && said.contains(&line), "{said}");
+    assert!(!home.works("avouch agent list").contains("hello"), "nothing is registered unasked");
+
+    let output = home.shell("avouch run --yes -- true");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("true is registered") && said.contains("next: avouch grant create --agent true"), "{said}");
+    let output = home.shell("avouch run -- true");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let who = home.works("avouch run --yes -- sh -c 'avouch svid show -o json'");
+    assert!(who.contains("spiffe://dev.test/agent/sh"), "{who}");
+    dev.stop();
+    let output = home.shell("avouch run -- true");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("Name the agent with --agent"), "{said}");
+}
+
+#[test]
+fn on_a_terminal_it_asks_and_only_a_yes_registers() {
+    let home = Home::new();
+    let dev = home.dev();
+    for (answer, code, listed) in [("n\n", 2, false), ("what\n", 2, false), ("\n", 0, true)] {
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let mut command = home.avouch();
+        command.args(["run", "--", "true"]).stdin(pair.slave.try_clone().unwrap()).stderr(pair.slave);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let mut terminal = std::fs::File::from(pair.master);
+        let mut said = Vec::new();
+        let mut byte = [0];
+        while !said.ends_with(b"[Y/n] ") {
+            assert_eq!(terminal.read(&mut byte).unwrap(), 1);
+            said.push(byte[0]);
+        }
+        terminal.write_all(answer.as_bytes()).unwrap();
+        let keep = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            let _ = terminal.read_to_end(&mut rest);
+            String::from_utf8_lossy(&rest).into_owned()
+        });
+        let ended = child.wait().unwrap().code();
+        let rest = keep.join().unwrap();
+        assert_eq!(ended, Some(code), "{answer:?}: {rest}");
+        assert_eq!(home.works("avouch agent list").contains("session:agent:true"), listed, "{answer:?}");
+    }
+    dev.stop();
+}
