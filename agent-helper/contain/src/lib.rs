@@ -31,6 +31,8 @@ pub use secrets::{looks_like_secret, secret_shape};
 pub use stage::{STAGE, bound_to_parent, stage};
 pub use walls::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Prepared, SessionFiles, WORKLOAD_SOCKET, prepare};
 
+/// Exit code for a session whose time was over, as `timeout` gives it.
+pub const TIMED_OUT: u8 = 124;
 /// Exit code for a program that was found and could not be started, as shells give it.
 pub const CANNOT_EXECUTE: u8 = 126;
 /// Exit code for a program that was not found, as shells give it.

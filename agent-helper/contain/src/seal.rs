@@ -24,7 +24,7 @@ pub(crate) enum SealError {
 
 /// Sets the limits, joins a fresh keyring, and puts this thread and all that it starts under Landlock, `no_new_privs` and the
 /// list of system calls. Inside the last user namespace, and behind every mount. Returns what the profile wants and
-/// this kernel lacks, to be said to the user.
+/// this host lacks: a sentence each.
 pub(crate) fn seal(profile: &Profile, view: &View<'_>) -> Result<Vec<String>, SealError> {
     let mut lacking = Vec::new();
     limits::apply(profile.limits()).map_err(SealError::Limits)?;
@@ -35,9 +35,9 @@ pub(crate) fn seal(profile: &Profile, view: &View<'_>) -> Result<Vec<String>, Se
             return Err(SealError::Keyring(error));
         }
         // The list below refuses every way to look at a key in any case.
-        lacking.push(format!("a keyring of the session's own ({})", error.desc()));
+        lacking.push(format!("this host gives no session keyring of its own ({})", error.desc()));
     }
-    lacking.extend(landlock::restrict(profile, view)?.into_iter().map(str::to_owned));
+    lacking.extend(landlock::restrict(profile, view)?.into_iter().map(|what| format!("this kernel has no {what}")));
     seccomp::install(&profile.kernel)?;
     Ok(lacking)
 }

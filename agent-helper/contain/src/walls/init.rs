@@ -8,9 +8,9 @@ use super::outer::{map, tell};
 use super::root::{Given, build};
 use super::{ContainError, kernel, loopback};
 use crate::landlock::View;
-use crate::profile::{Profile, Want};
+use crate::profile::Profile;
 use crate::stage::exit_code;
-use crate::{CANNOT_EXECUTE, NOT_FOUND, keyring, landlock, seccomp, signals};
+use crate::{CANNOT_EXECUTE, NOT_FOUND, TIMED_OUT, signals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -83,6 +84,7 @@ struct Ready {
     current_dir: PathBuf,
     bundle: File,
     extra: File,
+    wall_time: Option<Duration>,
 }
 
 fn prepare(control: &UnixStream, handed: &mut Handed) -> Result<Ready, ContainError> {
@@ -120,6 +122,7 @@ fn prepare(control: &UnixStream, handed: &mut Handed) -> Result<Ready, ContainEr
         current_dir: order.current_dir.clone(),
         bundle: built.bundle,
         extra: built.extra,
+        wall_time: profile.limits().wall_time,
     })
 }
 
@@ -156,19 +159,22 @@ fn seal(order: &Order, profile: &Profile, lacking: &mut Vec<String>) -> Result<(
     set_capabilities(None, none).map_err(failed("give up capabilities"))?;
     let keep = because(ContainError::Seal, "keep its processes from tracing the first one");
     prctl::set_dumpable(false).map_err(keep)?;
-    if profile.kernel.keyring != Want::Off
-        && let Err(error) = keyring::join_fresh()
-    {
-        let sentence = format!("this host gives no session keyring of its own: {error}");
-        if profile.kernel.keyring == Want::Required {
-            return Err(ContainError::Seal(format!("{sentence}, which the profile requires")));
-        }
-        lacking.push(sentence);
-    }
     let home = order.home.as_deref().unwrap_or(Path::new("/tmp"));
     let view = View { work: &order.work_dir, home, own: &[PathBuf::from("/run")] };
-    landlock::restrict(profile, &view).map_err(|error| ContainError::Seal(error.to_string()))?;
-    seccomp::install(&profile.kernel).map_err(|error| ContainError::Seal(error.to_string()))
+    let sealed = crate::seal::seal(profile, &view).map_err(|error| ContainError::Seal(error.to_string()))?;
+    lacking.extend(sealed);
+    Ok(())
+}
+
+/// Becomes readable when the session's time is over.
+fn timer(after: Duration) -> rustix::io::Result<OwnedFd> {
+    let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
+    let once = Itimerspec {
+        it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: Timespec { tv_sec: i64::try_from(after.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 },
+    };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
+    Ok(timer)
 }
 
 impl Ready {
@@ -223,9 +229,11 @@ impl Ready {
     }
 
     fn stay(&mut self, control: &UnixStream, child: Pid) -> io::Result<u8> {
+        let timer = self.wall_time.map(timer).transpose()?;
         loop {
             let mut fds =
-                [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::empty())];
+                vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::empty())];
+            fds.extend(timer.as_ref().map(|timer| PollFd::new(timer.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -233,6 +241,10 @@ impl Ready {
             if fds[1].any().unwrap_or(false) {
                 // `run` is gone.
                 return Ok(CANNOT_EXECUTE);
+            }
+            if fds.get(2).and_then(PollFd::any).unwrap_or(false) {
+                say("the session's time is over, by its profile's limit");
+                return Ok(TIMED_OUT);
             }
             while let Some(signal) = self.signals.next()? {
                 match signal {

@@ -25,7 +25,8 @@ pub(crate) use init::init;
 pub(crate) use outer::outer;
 
 use crate::launch::{Launch, LaunchError, relay_contained};
-use crate::profile::Profile;
+use crate::limits::Group;
+use crate::profile::{Profile, Want};
 use crate::stage::{Step, self_again};
 use crate::Hardened;
 use frames::{Fields, Frame, send};
@@ -84,6 +85,8 @@ pub struct Prepared {
     master: Option<OwnedFd>,
     lacking: Vec<String>,
     init: Init,
+    /// Last, as it waits for what is in it.
+    _group: Option<Group>,
 }
 
 /// The session's first process, of which this process is the parent.
@@ -98,6 +101,7 @@ struct Init {
 pub fn prepare(_hardened: &Hardened, contain: Contain) -> Result<Prepared, ContainError> {
     let who = Who::settle(contain.uid)?;
     let terminals = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
+    let (cgroup, limits) = (contain.profile.kernel.cgroup, *contain.profile.limits());
     let order = place::settle(contain, who, terminals)?;
     let (control, theirs) = UnixStream::pair()?;
     control.set_read_timeout(Some(DEADLINE))?;
@@ -106,6 +110,11 @@ pub fn prepare(_hardened: &Hardened, contain: Contain) -> Result<Prepared, Conta
     let mut building = Building(first.spawn()?);
     // It holds the other end; as long as it did here too, the end of the stages would not be noticed.
     drop(first);
+    // While it has no children: all of them will be in there too.
+    let group = (cgroup != Want::Off).then(|| Group::around(building.0.id(), &limits)).transpose();
+    if let (Err(why), Want::Required) = (&group, cgroup) {
+        return Err(ContainError::Seal(format!("there is no cgroup for its limits, which the profile requires: {why}")));
+    }
     send(&control, Kind::Order, order.write().fields(), &[io::stdin().as_fd()])?;
     let mut started = expect(&control, Kind::Started)?;
     let number = i32::try_from(started.fields.number()?).map_err(io::Error::other)?;
@@ -126,6 +135,7 @@ pub fn prepare(_hardened: &Hardened, contain: Contain) -> Result<Prepared, Conta
         master: descriptors.next(),
         lacking,
         init: Init { handle, number, reaped: false },
+        _group: group.ok().flatten(),
     })
 }
 
