@@ -10,6 +10,7 @@ pub mod placeholder;
 pub mod refusal;
 pub mod request;
 pub mod state;
+pub mod variables;
 pub mod why;
 
 pub use binding::{BadBinding, Binding, BindingSpec, Environment, EnvironmentSpec, Slot, SlotSpec};
@@ -19,3 +20,4 @@ pub use placeholder::{Place, Placed, Watch};
 pub use refusal::{RefusalCode, Retry};
 pub use request::{BadRequest, Body, CanonicalRequest, Method};
 pub use state::{Agent, AgentState, Credential, Grant, Lock, LockTarget, PolicyState, StateParts};
+pub use variables::{Variables, variables};

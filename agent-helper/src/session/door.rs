@@ -1,5 +1,6 @@
 //! The session socket: who may open a session, and what happens until it ends.
 
+use super::environment;
 use super::files::SessionFiles;
 use super::intake::{self, BadIntake, Opening};
 use super::listener;
@@ -161,8 +162,11 @@ impl Door {
         };
         match opened {
             Ok(open) => {
-                let said =
-                    intake::answer(&mut stream, &SessionAnswer { kind: Some(Kind::Opened(open.opened())) }).await;
+                let mut opened = open.opened();
+                if let Some(state) = self.states.borrow().as_ref() {
+                    environment::tell(&mut opened, &state.policy, &open.entry.session.member.agent);
+                }
+                let said = intake::answer(&mut stream, &SessionAnswer { kind: Some(Kind::Opened(opened)) }).await;
                 if said.is_ok() {
                     self.attend_until_end(&open, &mut stream, &peer, &shutdown).await;
                 }
@@ -318,6 +322,7 @@ impl Open {
             extra_file: self.files.extra().display().to_string(),
             listener_alone: self.listener_alone,
             environment: Vec::new(),
+            ambiguous: Vec::new(),
             contained: false,
         }
     }

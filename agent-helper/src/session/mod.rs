@@ -2,6 +2,7 @@
 //! came by descriptor over the attested session socket, and what is dialled there is that agent's (DESIGN §7).
 
 mod door;
+mod environment;
 mod files;
 mod intake;
 mod listener;

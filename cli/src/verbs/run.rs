@@ -3,6 +3,7 @@
 
 mod agent;
 mod talk;
+mod variables;
 
 use crate::endpoints::Socket;
 use crate::failure::{Exit, Failure};
@@ -35,18 +36,20 @@ pub fn run(context: &Context, order: crate::args::Run) -> Result<u8, Failure> {
         );
     }
     let session = SessionEnvironment {
-        workload_socket: PathBuf::from(opened.workload_socket),
+        workload_socket: PathBuf::from(&opened.workload_socket),
         proxy,
-        bundle_file: PathBuf::from(opened.bundle_file),
-        extra_file: PathBuf::from(opened.extra_file),
+        bundle_file: PathBuf::from(&opened.bundle_file),
+        extra_file: PathBuf::from(&opened.extra_file),
     };
+    let mut environment = child_environment(&session, std::env::vars_os());
+    variables::set(&mut environment, &opened);
     let mut command = order.command.into_iter();
     let program = command.next().ok_or_else(|| Failure::new(Exit::Usage, "there is no command to run"))?;
     let gone = "the helper has ended this session: from now on calls get no credentials and no identity";
     let what = Launch {
         program,
         args: command.collect(),
-        environment: child_environment(&session, std::env::vars_os()),
+        environment,
         watch: Some(Watch { connection: talk.into(), when_gone: gone.to_owned() }),
     };
     launch(&hardened, what).map_err(|error| Failure::new(Exit::Failure, error.to_string()))

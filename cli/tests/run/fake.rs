@@ -34,12 +34,17 @@ pub struct Helper {
 impl Helper {
     /// Opens every session.
     pub fn start() -> Self {
+        Self::telling(SessionOpened::default())
+    }
+
+    /// With these variables.
+    pub fn telling(variables: SessionOpened) -> Self {
         Self::answering(Kind::Opened(SessionOpened {
             session: "01K9ZQ3M6X5T8W4V2R7N1C0BDE".into(),
             workload_socket: "/run/x/workload.sock".into(),
             bundle_file: "/run/x/bundle.pem".into(),
             extra_file: "/run/x/extra.pem".into(),
-            ..SessionOpened::default()
+            ..variables
         }))
     }
 

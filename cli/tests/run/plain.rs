@@ -1,6 +1,7 @@
 //! Without a terminal.
 
 use crate::fake::Helper;
+use avouch_wire::local::{AmbiguousVariable, EnvironmentVariable, SessionOpened};
 use std::io::{BufReader, Read as _};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
@@ -81,6 +82,23 @@ fn arguments_and_environment_arrive_as_they_are() {
         assert!(said.lines().any(|line| line.ends_with(&wanted)), "{wanted} in {said}");
     }
     assert!(!said.contains("AVOUCH_") && !said.contains("elsewhere"), "{said}");
+}
+
+#[test]
+fn placeholders_stand_where_keys_stood_and_ambiguous_ones_nowhere() {
+    let set = EnvironmentVariable { name: "GITHUB_TOKEN".into(), value: "avouch:github".into() };
+    let credentials = vec!["one".to_owned(), "two".to_owned()];
+    let ambiguous = AmbiguousVariable { name: "SHARED_KEY".into(), credentials };
+    let opened = SessionOpened { environment: vec![set], ambiguous: vec![ambiguous], ..SessionOpened::default() };
+    let helper = Helper::telling(opened);
+    let mut command = helper.command(&["env"]);
+    command.env("GITHUB_TOKEN", "a-key-of-ones-own").env("SHARED_KEY", "another-key");
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(said.lines().any(|line| line == "GITHUB_TOKEN=avouch:github"), "{said}");
+    assert!(!said.contains("-key") && !said.contains("SHARED_KEY"), "{said}");
+    let told = text(&output.stderr);
+    assert!(told.contains("SHARED_KEY is not set") && told.contains("(one, two)"), "{told}");
 }
 
 #[test]

@@ -131,6 +131,16 @@ pub struct SessionOpened {
     /// The helper has verified the walls.
     #[prost(bool, tag = "7")]
     pub contained: bool,
+    /// Variables that are left unset, as more than one credential would be in them.
+    #[prost(message, repeated, tag = "8")]
+    pub ambiguous: ::prost::alloc::vec::Vec<AmbiguousVariable>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AmbiguousVariable {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub credentials: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnvironmentVariable {
