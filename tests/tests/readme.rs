@@ -1,4 +1,5 @@
-//! The README is kept true: its commands are commands, its links lead somewhere, and its table has every folder.
+//! The README and the pages of `docs/` are kept true: their commands are commands, their links lead somewhere, and the
+//! README's table has every folder.
 
 use avouch::args::Cli;
 use clap::Parser as _;
@@ -17,9 +18,31 @@ fn every_command_of_the_readme_is_read_by_the_program() {
 }
 
 #[test]
+fn every_command_and_link_of_the_docs_is_there() {
+    let mut pages = 0;
+    for folder in ["docs", "docs/quickstarts"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder").flatten() {
+            if entry.path().extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(entry.path()).expect("a page");
+            for line in blocks(&text).filter(|line| line.starts_with("avouch ")) {
+                Cli::try_parse_from(shell_words(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+            for link in links(&text) {
+                let there = link.starts_with("https://") || root().join(folder).join(link).exists();
+                assert!(there, "{}: {link}", entry.path().display());
+            }
+            pages += 1;
+        }
+    }
+    assert!(pages > 10, "{pages}");
+}
+
+#[test]
 fn every_link_and_folder_of_the_readme_is_there() {
     let readme = readme();
-    for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+    for link in links(&readme) {
         assert!(link.starts_with("https://") || root().join(link).exists(), "{link}");
     }
     let section =
@@ -43,6 +66,11 @@ fn root() -> PathBuf {
 
 fn readme() -> String {
     fs::read_to_string(root().join("README.md")).expect("README.md")
+}
+
+/// Where its links lead.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
 }
 
 /// The lines of its code blocks.
