@@ -86,14 +86,17 @@ pub(crate) fn used(kernel: &Kernel, abi: ABI) -> Result<Used, LandlockError> {
 
 /// Which Landlock this kernel has.
 pub(crate) fn abi() -> ABI {
-    // Asked without a change: the options of no rules at all, that apply to nothing.
-    match RestrictSelf::default().no_new_privs(false).apply() {
-        Ok(status) => match status.landlock {
-            LandlockStatus::Available { effective_abi, .. } => effective_abi,
-            LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => ABI::Unsupported,
-        },
-        Err(_) => ABI::Unsupported,
-    }
+    status().map_or(ABI::Unsupported, ABI::from)
+}
+
+/// Whether the kernel was built with Landlock, and started without.
+pub(crate) fn is_switched_off() -> bool {
+    status() == Some(LandlockStatus::NotEnabled)
+}
+
+/// Asked without a change: no rules, no options.
+fn status() -> Option<LandlockStatus> {
+    Some(RestrictSelf::default().no_new_privs(false).apply().ok()?.landlock)
 }
 
 /// Every path with what may be done below it.

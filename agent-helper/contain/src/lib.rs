@@ -7,6 +7,7 @@
 
 mod environment;
 mod harden;
+mod host;
 mod keyring;
 mod landlock;
 mod launch;
@@ -24,6 +25,7 @@ mod walls;
 
 pub use environment::{Scrubbed, SessionEnvironment, child_environment, scrub};
 pub use harden::{Hardened, harden};
+pub use host::{Ability, Found, Host};
 pub use launch::{Launch, LaunchError, Watch, launch};
 pub use profile::{Access, Limits, Profile, ProfileError, Size};
 pub use reap::{adopt_orphans, end_descendants};
