@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 #[test]
-fn curl() {
+fn the_page_of_curl() {
     let arrived = Page { name: "curl", host: "api.github.com", slot: Slot::Bearer }.run();
     assert_eq!(arrived, ["GET /user"]);
 }
 
 #[test]
-fn git() {
+fn the_page_of_git() {
     let arrived = Page { name: "git", host: "github.com", slot: Slot::Basic("x-access-token") }.run();
     for service in ["git-upload-pack", "git-receive-pack"] {
         assert!(arrived.contains(&format!("GET /acme/hello.git/info/refs?service={service}")), "{arrived:?}");
@@ -26,63 +26,73 @@ fn git() {
 }
 
 #[test]
-fn python_requests_and_httpx() {
+fn the_page_of_requests_and_httpx() {
     let arrived = Page { name: "python", host: "api.github.com", slot: Slot::Bearer }.run();
     assert_eq!(arrived, ["GET /user", "GET /user"]);
 }
 
 #[test]
-fn openai_sdk() {
+fn the_page_of_openais_sdk() {
     let arrived = Page { name: "openai", host: "api.openai.com", slot: Slot::Bearer }.run();
     assert_eq!(arrived, ["POST /v1/responses"]);
 }
 
 #[test]
-fn anthropic_sdk() {
+fn the_page_of_anthropics_sdk() {
     let arrived = Page { name: "anthropic", host: "api.anthropic.com", slot: Slot::Header("x-api-key") }.run();
     assert_eq!(arrived, ["POST /v1/messages"]);
 }
 
 #[test]
-fn node_fetch() {
+fn the_page_of_nodes_fetch() {
     let arrived = Page { name: "node", host: "api.github.com", slot: Slot::Bearer }.run();
     assert_eq!(arrived, ["GET /user", "GET /user"]);
 }
 
 #[test]
-fn go_net_http() {
+fn the_page_of_gos_net_http() {
     let arrived = Page { name: "go", host: "api.github.com", slot: Slot::Bearer }.run();
     assert_eq!(arrived, ["GET /user"]);
 }
 
 #[test]
-fn cargo_with_a_private_registry() {
+fn the_page_of_cargo() {
     let arrived = Page { name: "cargo", host: "crates.example.com", slot: Slot::Header("authorization") }.run();
     assert!(arrived.contains(&"GET /crates/greeting/0.1.0/download".to_owned()), "{arrived:?}");
 }
 
 #[test]
-fn npm_with_a_private_registry() {
+fn the_page_of_npm() {
     let arrived = Page { name: "npm", host: "npm.example.com", slot: Slot::Bearer }.run();
     assert!(arrived.iter().any(|request| request.ends_with(".tgz")), "{arrived:?}");
 }
 
 #[test]
-fn pip_with_a_private_index() {
+fn the_page_of_pip() {
     let arrived = Page { name: "pip", host: "pypi.example.com", slot: Slot::Basic("acme") }.run();
     assert_eq!(arrived, ["GET /simple/greeting/", "GET /files/greeting-1.0-py3-none-any.whl"]);
 }
 
 #[test]
-fn claude_code() {
+fn the_page_of_claude_code() {
     let arrived = Page { name: "claude-code", host: "api.anthropic.com", slot: Slot::Header("x-api-key") }.run();
     assert!(arrived.contains(&"POST /v1/messages?beta=true".to_owned()), "{arrived:?}");
 }
 
 #[test]
-fn codex() {
+fn the_page_of_codex() {
     let arrived = Page { name: "codex", host: "api.openai.com", slot: Slot::Bearer }.run();
     assert!(arrived.contains(&"POST /v1/responses".to_owned()), "{arrived:?}");
+}
+
+#[test]
+fn a_page_that_leaves_its_secret_behind_is_no_test_passed() {
+    let keep = "```sh\ntee copy | avouch secret put github --value-stdin --to https://api.github.com --method GET --path / --as bearer\n```\n";
+    let page = Page { name: "leak", host: "api.github.com", slot: Slot::Bearer };
+    let ended = std::panic::catch_unwind(|| page.run_as(keep)).expect_err("it was let through");
+    assert!(ended.downcast_ref::<String>().is_some_and(|said| said.contains("leak/copy")), "{ended:?}");
+    let sound = Page { name: "sound", host: "api.github.com", slot: Slot::Bearer };
+    assert!(sound.run_as(&keep.replace("tee copy", "cat")).is_empty());
 }
 
 #[test]
@@ -123,6 +133,10 @@ impl Page {
     /// tools printed, wrote and left behind has no spelling of the secret in it.
     fn run(self) -> Vec<String> {
         let text = fs::read_to_string(docs().join(format!("{}.md", self.name))).expect("the page");
+        self.run_as(&text)
+    }
+
+    fn run_as(self, text: &str) -> Vec<String> {
         let folder = installed().join(self.name);
         fs::create_dir_all(&folder).expect("a folder");
         page::sweep(&folder).expect("an empty folder");
@@ -132,7 +146,7 @@ impl Page {
         let dev = Dev::start().expect("avouch dev");
         fs::write(dev.folder().join("value"), &secret).expect("a value");
         let mut last = String::new();
-        for block in page::blocks(&text).expect("blocks") {
+        for block in page::blocks(text).expect("blocks") {
             match block {
                 Block::Install(_) => {}
                 Block::File(name, content) => {
