@@ -109,6 +109,11 @@ impl Attestor {
         self.digests.store(wanted, Ordering::Release);
     }
 
+    /// The sessions of this node.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// Counts sessions that began or ended.
     pub fn sessions_changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()

@@ -50,6 +50,11 @@ impl Failure {
         self
     }
 
+    /// What happened, without what to do about it.
+    pub fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         self.code

@@ -110,7 +110,7 @@ impl Installation {
     fn part_is(&self, part: &str, state: &str) -> bool {
         let said = self.avouch(&["status", "-o", "json"]).map(|said| said.stdout).unwrap_or_default();
         let parts: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-        parts.as_array().into_iter().flatten().any(|row| row["part"] == part && row["state"] == state)
+        parts[part]["state"] == state
     }
 
     /// Starts the helper as the child of another command, without waiting for it.

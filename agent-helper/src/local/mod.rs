@@ -1,5 +1,6 @@
 //! What operators ask of this helper, on its own admin socket: known by uid, and never from inside a session.
 
+mod list_sessions;
 mod put_secret;
 mod refusal;
 mod status;
@@ -77,6 +78,14 @@ impl Helper for Local {
     async fn status(&self, request: Request<api::StatusRequest>) -> Result<Response<api::StatusReply>, Status> {
         self.0.admit(&request).await?;
         Ok(Response::new(status::answer(&self.0)))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<api::ListSessionsRequest>,
+    ) -> Result<Response<api::ListSessionsReply>, Status> {
+        self.0.admit(&request).await?;
+        Ok(Response::new(list_sessions::answer(&self.0)))
     }
 
     async fn put_secret(

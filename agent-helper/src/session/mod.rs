@@ -5,12 +5,14 @@ mod door;
 mod environment;
 mod files;
 mod intake;
+mod list;
 mod listener;
 mod proxy;
 mod tree;
 
 pub use door::{Door, Places, Serve, Served};
 pub use files::SessionFiles;
+pub use list::Open;
 pub use listener::{Listener, NoListener};
 pub use proxy::SessionProxy;
 pub use tree::{Killed, MOST_SEEN, ProcessId, Tree};

@@ -218,6 +218,18 @@ impl Helper for Heard {
         Ok(Response::new(local::StatusReply { node_id, held_by: "stale".into(), ..Default::default() }))
     }
 
+    async fn list_sessions(&self, _: Request<local::ListSessionsRequest>) -> Reply<local::ListSessionsReply> {
+        let session = local::Session {
+            session: ID.into(),
+            agent: "researcher".into(),
+            uid: 7,
+            pid: 99,
+            started_ms: NOW,
+            contained: "work".into(),
+        };
+        Ok(Response::new(local::ListSessionsReply { sessions: vec![session] }))
+    }
+
     async fn put_secret(&self, request: Request<PutSecretRequest>) -> Reply<PutSecretReply> {
         let asked = request.into_inner();
         let value = String::from_utf8(asked.value).unwrap();

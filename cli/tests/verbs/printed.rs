@@ -153,11 +153,10 @@ fn a_value_that_is_typed_is_not_shown_and_the_terminal_is_put_right() {
 fn status_shows_both_parts() {
     let daemons = Daemons::start();
     let status = json(&daemons, "status");
-    assert_eq!((&status[0]["state"], &status[1]["state"]), (&json!("running"), &json!("not injecting (stale)")));
-    assert_eq!(
-        (&status[0]["about"]["trust_domain"], &status[1]["about"]["held_by"]),
-        (&json!("t.test"), &json!("stale"))
-    );
+    let (issuer, helper) = (&status["issuer"], &status["helper"]);
+    assert_eq!((&issuer["state"], &helper["state"]), (&json!("running"), &json!("not injecting (stale)")));
+    assert_eq!((&issuer["trust_domain"], &helper["held_by"]), (&json!("t.test"), &json!("stale")));
+    assert_eq!(status["agents"][0]["may_use"], json!(["github"]));
 }
 
 #[test]
