@@ -134,7 +134,8 @@ fn walls(trial: &Result<Vec<String>, ContainError>, switches: &Switches) -> Vec<
         ("network cookie", "the helper tells a session's listener from the host's", "Linux 5.14 or newer".to_owned()),
     ];
     if rustix::process::geteuid().is_root() {
-        all.push(("other id", "a session that root starts is not root", fix::OTHER_ID.to_owned()));
+        // Settled before all else.
+        all.insert(0, ("other id", "a session that root starts is not root", fix::OTHER_ID.to_owned()));
     }
     let failed = trial.as_ref().err().map(|error| (place_of(error), error.to_string()));
     let mut reached = true;

@@ -6,6 +6,7 @@
 //! [`STAGE`] as its first argument: so nothing runs in a forked copy of a process, and no unsafe code is needed.
 
 mod environment;
+mod explain;
 mod harden;
 mod host;
 mod keyring;
@@ -24,6 +25,7 @@ mod terminal;
 mod walls;
 
 pub use environment::{Scrubbed, SessionEnvironment, child_environment, scrub};
+pub use explain::explain;
 pub use harden::{Hardened, harden};
 pub use host::{Ability, Found, Host};
 pub use launch::{Launch, LaunchError, Watch, launch};
