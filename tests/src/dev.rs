@@ -22,7 +22,7 @@ impl Dev {
         fs::create_dir(&run)?;
         fs::set_permissions(&run, fs::Permissions::from_mode(0o700))?;
         let log = fs::File::create(folder.path().join("dev.log"))?;
-        let mut child = command(folder.path(), program())
+        let mut child = command(folder.path(), program(), folder.path())
             .arg("dev")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -37,9 +37,10 @@ impl Dev {
         }
     }
 
-    /// A program for which this is the user's `avouch dev`, not yet started.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        command(self.folder.path(), program)
+    /// A program for which this is the user's `avouch dev`, not yet started. Programs are looked for in this folder first,
+    /// if it is there, and then beside the built ones.
+    pub fn command(&self, program: impl AsRef<OsStr>, first: &Path) -> Command {
+        command(self.folder.path(), program, first)
     }
 
     /// The folder with all that it keeps.
@@ -60,18 +61,20 @@ impl Drop for Dev {
     }
 }
 
-fn command(folder: &Path, program: impl AsRef<OsStr>) -> Command {
+fn command(folder: &Path, program: impl AsRef<OsStr>, first: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, below) in [("XDG_DATA_HOME", "data"), ("XDG_CONFIG_HOME", "config"), ("XDG_RUNTIME_DIR", "run")] {
         command.env(name, folder.join(below));
     }
-    command.env("PATH", path());
+    command.env("PATH", path(first));
     command
 }
 
-/// Where programs are looked for: the folder of the built ones first.
-fn path() -> OsString {
-    let built = program().parent().map(PathBuf::from);
+/// The system's folders before the inherited ones, as what lies in root's home is hidden from the sessions of root.
+fn path(first: &Path) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths(built.into_iter().chain(std::env::split_paths(&inherited))).unwrap_or(inherited)
+    let built = program().parent().map(PathBuf::from);
+    let system = ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
+    let before = [first.to_owned()].into_iter().chain(built).chain(system);
+    std::env::join_paths(before.chain(std::env::split_paths(&inherited))).unwrap_or(inherited)
 }

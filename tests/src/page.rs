@@ -82,8 +82,10 @@ pub fn sweep(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What `pip` and `npm` make in a folder.
-pub const INSTALLED: [&str; 4] = [".venv", "node_modules", "package.json", "package-lock.json"];
+/// What `tests/quickstarts/install` makes in a folder.
+pub const INSTALLED: [&str; 5] = [".venv", "node_modules", "package.json", "package-lock.json", TOOLCHAIN];
+/// Where it puts a Rust toolchain.
+pub const TOOLCHAIN: &str = ".toolchain";
 
 #[cfg(test)]
 mod tests {

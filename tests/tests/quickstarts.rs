@@ -180,7 +180,7 @@ fn shell(dev: &Dev, service: &Service, folder: &Path, block: &str, secret: &str)
         false => Stdio::null(),
     };
     let output = dev
-        .command("timeout")
+        .command("timeout", &folder.join(page::TOOLCHAIN).join("bin"))
         .args([BLOCK_SECONDS, "sh", "-euc", &lines])
         .current_dir(folder)
         .stdin(stdin)
