@@ -80,6 +80,12 @@ events! {
             uid: u32,
             /// The kernel cannot tell its connections by uid: only the listener shows whose they are.
             listener_alone: bool,
+            /// The profile of the walls that were verified; none if it is not contained.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            contained: Option<Name>,
+            /// The session that it was opened inside of.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            within: Option<Ulid>,
         }
         /// A session was not begun.
         SessionRefused = "session.refused" {

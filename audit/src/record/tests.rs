@@ -57,6 +57,22 @@ fn the_code_is_what_is_written_and_unknown_ones_are_refused() {
 }
 
 #[test]
+fn a_session_says_its_walls_and_records_from_before_walls_are_read_as_they_were() {
+    let id = "01HF7YAT00ZZZZZZZZZZZZZZZZ";
+    let old = format!(
+        r#"{{"agent":"a","code":"session.opened","listener_alone":false,"root_pid":7,"session":"{id}","uid":1001}}"#
+    );
+    let read: HelperEvent = decode(old.as_bytes()).unwrap();
+    let HelperEvent::SessionOpened { contained: None, within: None, .. } = &read else { panic!("{read:?}") };
+    assert_eq!(encode(&read).unwrap(), old.as_bytes());
+    let new = old.replace(r#""listener_alone""#, r#""contained":"work","listener_alone""#);
+    let new = new.replace(r#""uid":1001"#, &format!(r#""uid":1001,"within":"{id}""#));
+    let read: HelperEvent = decode(new.as_bytes()).unwrap();
+    assert!(matches!(&read, HelperEvent::SessionOpened { contained: Some(_), within: Some(_), .. }));
+    assert_eq!(encode(&read).unwrap(), new.as_bytes());
+}
+
+#[test]
 fn hostile_names_stay_one_valid_json_line() {
     let hostile = format!("/\u{1b}[2J\n{}\u{202e}\"}}{}", '\0', "x".repeat(1_000_000));
     let bytes = encode(&denied(&hostile)).unwrap();
