@@ -1,11 +1,11 @@
 //! From a process on a connection to what is known about it: its users and program, and the session it is inside of.
 
 use crate::peer::Caller;
-use crate::session::{Member, Sessions};
+use crate::session::{Member, Place, Sessions};
 use avouch_attest_workload::{self as workload, Membership, Session, Subject, Unix, WorkloadAttestor};
-use avouch_wire::unix::Peer;
 use avouch_wire::unix::roots::{Roots, Unreadable};
-use avouch_words::{Name, Selector, Ulid};
+use avouch_wire::unix::{Peer, users};
+use avouch_words::Selector;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,13 +67,8 @@ impl Attestor {
         let (peer, sessions, unix) = (caller.peer().clone(), self.sessions.clone(), self.unix.clone());
         let roots = self.roots.clone();
         let found = blocking(move || {
-            let member = sessions.member(&peer).map_err(refuse)?;
-            // A session of an earlier helper: whose it was is not known any more, and its uid alone may be more.
-            if member.is_none() && is_listed(&roots, &peer)? {
-                return Err(NotAttested::Refused);
-            }
-            let inside = member.as_ref().map(|member| (&member.agent, member.session));
-            let facts = examine(&unix, &peer, inside, digested)?;
+            let member = place(&sessions, &roots, &peer)?.map(|place| place.member());
+            let facts = examine(&unix, &peer, member.as_ref(), digested)?;
             Ok(Attested { facts, member, generation, digested })
         });
         let found = Arc::new(found.await?);
@@ -81,16 +76,18 @@ impl Attestor {
         Ok(found)
     }
 
-    /// What is known about a process, as it would be in a session of this agent.
-    pub async fn facts_in_session(&self, peer: &Peer, agent: &Name) -> Result<BTreeSet<Selector>, NotAttested> {
-        let (peer, unix, agent) = (peer.clone(), self.unix.clone(), agent.clone());
+    /// What would be known about a process if it were this member of a session.
+    pub async fn facts_as(&self, peer: &Peer, member: Member) -> Result<BTreeSet<Selector>, NotAttested> {
+        let (peer, unix) = (peer.clone(), self.unix.clone());
         let digested = self.digests.load(Ordering::Acquire);
-        blocking(move || {
-            let mut facts = examine(&unix, &peer, None, digested)?;
-            facts.extend(Selector::parse(&format!("session:agent:{agent}")).ok());
-            Ok(facts)
-        })
-        .await
+        blocking(move || examine(&unix, &peer, Some(&member), digested)).await
+    }
+
+    /// The session that a process is inside of. An answer that cannot be had is an error, and the caller refuses (U21);
+    /// so is a session of an earlier helper.
+    pub(crate) async fn place(&self, peer: &Peer) -> Result<Option<Place>, NotAttested> {
+        let (peer, sessions, roots) = (peer.clone(), self.sessions.clone(), self.roots.clone());
+        blocking(move || place(&sessions, &roots, &peer)).await
     }
 
     /// Whether a process is inside a session, by what this helper knows and by the list that the issuer reads. An
@@ -98,7 +95,7 @@ impl Attestor {
     pub async fn is_inside(&self, peer: &Peer) -> Result<bool, NotAttested> {
         let (peer, sessions, roots) = (peer.clone(), self.sessions.clone(), self.roots.clone());
         blocking(move || {
-            let known = sessions.member(&peer).map_err(refuse)?.is_some();
+            let known = sessions.place(&peer).map_err(refuse)?.is_some();
             Ok(known || is_listed(&roots, &peer)?)
         })
         .await
@@ -132,18 +129,23 @@ impl workload::Sessions for Placed {
 fn examine(
     unix: &Unix,
     peer: &Peer,
-    inside: Option<(&Name, Ulid)>,
+    inside: Option<&Member>,
     digest: bool,
 ) -> Result<BTreeSet<Selector>, NotAttested> {
     let is_same = || peer.recheck().is_ok();
     let subject = Subject { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), is_same: &is_same };
-    let membership = inside.map(|(agent, session)| Membership { agent: agent.clone(), session });
+    let membership = inside.map(|member| Membership {
+        agent: member.agent.clone(),
+        session: member.session,
+        opener: member.opener,
+        walls: member.walls.to_vec(),
+    });
     let found = unix.facts(&subject, digest).and_then(|mut facts| {
         facts.extend(Session::new(Placed(membership)).attest(&subject)?);
         Ok(facts)
     });
     match found {
-        Ok(facts) => Ok(facts.into_iter().collect()),
+        Ok(facts) => Ok(facts.into_iter().filter(|fact| !is_nobodys(fact)).collect()),
         Err(workload::Refused::Gone) => Err(NotAttested::Gone),
         Err(refused) => {
             tracing::info!(pid = peer.pid(), uid = peer.uid(), reason = %refused, "attest.process.refused");
@@ -156,6 +158,22 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, NotAttested> + Send + 'static,
 ) -> Result<T, NotAttested> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(NotAttested::Refused))
+}
+
+/// A group that our user namespace does not map is no fact. (Such a user is not even attested.)
+fn is_nobodys(fact: &Selector) -> bool {
+    let group = |kind: &str| fact.as_str().strip_prefix(kind).and_then(|group| group.parse().ok());
+    group("unix:gid:").or_else(|| group("unix:supplementary_gid:")).is_some_and(users::is_unmapped_group)
+}
+
+/// Where a process is. In a session of an earlier helper nobody is anybody: whose it was is not known any more, and
+/// its uid alone may be more.
+fn place(sessions: &Sessions, roots: &Path, peer: &Peer) -> Result<Option<Place>, NotAttested> {
+    let place = sessions.place(peer).map_err(refuse)?;
+    if place.is_none() && is_listed(roots, peer)? {
+        return Err(NotAttested::Refused);
+    }
+    Ok(place)
 }
 
 /// Whether the process is inside a session by the list that the issuer reads.
@@ -171,6 +189,7 @@ fn refuse(error: Unreadable) -> NotAttested {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use avouch_words::Ulid;
     use std::os::unix::net::UnixStream;
 
     /// Otherwise a helper that starts again would serve it whatever the uid alone is entitled to.

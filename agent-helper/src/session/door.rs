@@ -4,8 +4,10 @@ use super::environment;
 use super::files::SessionFiles;
 use super::intake::{self, BadIntake, Opening};
 use super::listener;
+use super::refused::Refused;
 use super::tree::{ProcessId, Tree};
-use super::{Entry, NoEntry, NoListener, Session, Sessions};
+use super::walls::{self, Walls};
+use super::{Entry, Member, NoEntry, NoListener, Place, Session, Sessions};
 use crate::attest::{Attestor, NotAttested};
 use crate::identity::IdentityKey;
 use crate::identity::instance::{Holder, Instances};
@@ -16,9 +18,10 @@ use crate::state::NodeState;
 use avouch_audit::field::{Code, Outside};
 use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
-use avouch_wire::local::{SessionAnswer, SessionOpened, SessionRefused, SessionTerms, session_answer::Kind};
-use avouch_wire::unix::{self, Accepted, Peer, roots};
-use avouch_words::{Clock, Name, Ulid};
+use avouch_wire::local::{SessionAnswer, SessionOpened, SessionTerms, session_answer::Kind};
+use avouch_wire::unix::{self, Accepted, Peer, Stranger, roots};
+use avouch_words::{Clock, Name, Selector, Ulid};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -32,7 +35,8 @@ use tokio_util::task::TaskTracker;
 
 /// Serves what is dialled on a session's listener.
 pub trait Serve: Send + Sync + 'static {
-    /// Begins to accept, until `ended`; then the listener and every connection end at once.
+    /// Begins to accept, until `ended`; then the listener and every connection end at once. `uid` is the one that the
+    /// kernel has to show for each connection, where the listener is not behind walls.
     fn serve(&self, listener: TcpListener, caller: Caller, uid: u32, ended: CancellationToken) -> io::Result<Served>;
 }
 
@@ -86,53 +90,6 @@ pub struct Places {
     pub hidden: Vec<PathBuf>,
 }
 
-/// Why no session was opened.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    /// U21, invariant 11.
-    #[error("a process inside a session may not open another")]
-    Inside,
-    /// Unknown agent, other selectors, locked: one text for all (U24).
-    #[error("no session for this agent")]
-    Denied,
-    /// U23.
-    #[error(transparent)]
-    Listener(#[from] NoListener),
-    /// Too many.
-    #[error("too many sessions are open")]
-    TooMany,
-    /// What was said cannot be used.
-    #[error(transparent)]
-    Intake(#[from] BadIntake),
-    /// No state yet, or something of ours failed.
-    #[error("the helper is not ready for sessions")]
-    NotReady,
-}
-
-impl Refused {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Inside => "inside_session",
-            Self::Denied => "denied",
-            Self::Listener(_) => "listener_refused",
-            Self::TooMany => "too_many_sessions",
-            Self::Intake(_) => "bad_request",
-            Self::NotReady => "not_ready",
-        }
-    }
-
-    fn action(&self) -> &'static str {
-        match self {
-            Self::Inside => "Run it from outside the session.",
-            Self::Denied => "Ask an operator which agents this user may run on this node, and whether one is locked.",
-            Self::Listener(_) => "Hand over a TCP socket that listens on a loopback address and is no other session's.",
-            Self::TooMany => "End sessions that are not needed.",
-            Self::Intake(_) => "Use an avouch of the same version as the helper.",
-            Self::NotReady => "Try again in a moment; avouch status says what the helper waits for.",
-        }
-    }
-}
-
 impl Door {
     /// Serves the socket until the shutdown, and then ends every session.
     pub async fn run(self: Arc<Self>, listener: unix::Listener, shutdown: CancellationToken) {
@@ -140,10 +97,13 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = listener.accept_any() => accepted,
             };
             let (door, shutdown) = (self.clone(), shutdown.clone());
-            live.spawn(async move { door.attend(accepted, shutdown).await });
+            match accepted {
+                Ok(accepted) => live.spawn(async move { door.attend(accepted, shutdown).await }),
+                Err(stranger) => live.spawn(async move { door.turn_away(stranger, shutdown).await }),
+            };
         }
         live.close();
         live.wait().await;
@@ -172,52 +132,83 @@ impl Door {
                 }
                 self.end(open).await;
             }
-            Err(refused) => {
-                let code = refused.code();
-                tracing::warn!(pid = peer.pid(), uid = peer.uid(), code, reason = %refused, "session.open.refused");
-                self.journal.note(HelperEvent::SessionRefused {
-                    agent: Outside::of(&asked),
-                    pid: peer.pid().unsigned_abs(),
-                    uid: peer.uid(),
-                    reason: Code::of(code),
-                });
-                let kind = Kind::Refused(SessionRefused {
-                    code: code.to_owned(),
-                    message: refused.to_string(),
-                    action: refused.action().to_owned(),
-                });
-                let _ = intake::answer(&mut stream, &SessionAnswer { kind: Some(kind) }).await;
+            Err(refused) => self.refuse(&mut stream, &refused, &asked, peer.pid(), peer.uid()).await,
+        }
+    }
+
+    /// Says to somebody who cannot be known why that is so, and listens to nothing.
+    async fn turn_away(&self, stranger: Stranger, shutdown: CancellationToken) {
+        let Stranger { mut stream, uid, why, slot: _slot } = stranger;
+        let uid = uid.unwrap_or(u32::MAX);
+        if !self.limit.take(uid) {
+            return;
+        }
+        let refused = Refused::from(&why);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.refuse(&mut stream, &refused, "", 0, uid) => {
+                // What it says is not read, and shall not take our answer with it.
+                let _ = tokio::time::timeout(LOOK, stream.read(&mut [0; 1024])).await;
             }
         }
+    }
+
+    async fn refuse(&self, stream: &mut UnixStream, refused: &Refused, asked: &str, pid: i32, uid: u32) {
+        let code = refused.code();
+        tracing::warn!(pid, uid, code, reason = %refused, "session.open.refused");
+        self.journal.note(HelperEvent::SessionRefused {
+            agent: Outside::of(asked),
+            pid: pid.unsigned_abs(),
+            uid,
+            reason: Code::of(code),
+        });
+        let _ = intake::answer(stream, &SessionAnswer { kind: Some(Kind::Refused(refused.told())) }).await;
     }
 
     async fn open(&self, stream: &mut UnixStream, peer: &Peer, asked: &mut String) -> Result<Open, Refused> {
         // Each read whole before anything is refused: what is left unread at the close takes the answer with it.
         asked.clone_from(&intake::hello(stream, peer.pid()).await?.agent);
-        let terms = SessionAnswer { kind: Some(Kind::Terms(self.terms())) };
+        let outer = self.outer(peer, asked).await?;
+        let terms = SessionAnswer { kind: Some(Kind::Terms(self.terms(outer.as_ref()))) };
         intake::answer(stream, &terms).await.map_err(BadIntake::Io)?;
-        let Opening { said: request, listener: descriptor, .. } = intake::opening(stream, peer.pid()).await?;
-        asked.clone_from(&request.agent);
-        // Not from inside a session, whatever the uid; and if that cannot be told, not at all (U21).
-        if self.attestor.is_inside(peer).await.unwrap_or(true) {
-            return Err(Refused::Inside);
+        let Opening { said, listener, init } = intake::opening(stream, peer.pid()).await?;
+        asked.clone_from(&said.agent);
+        // Asked again: it was a while.
+        let outer = self.outer(peer, asked).await?;
+        let listener = listener::check(listener, |cookie| self.sessions.has_listener(cookie))?;
+        let agent = Name::parse(asked).map_err(|_| Refused::Denied)?;
+        let (walls, listener) = match (said.contained, init) {
+            (Some(contained), Some(init)) => {
+                let peer = peer.clone();
+                let verified = tokio::task::spawn_blocking(move || {
+                    walls::verify(init, &contained.profile, &listener, &peer).map(|walls| (Some(walls), listener))
+                });
+                verified.await.map_err(|_| Refused::NotReady)??
+            }
+            _ => (None, listener),
+        };
+        if walls.is_none() && outer.as_ref().is_some_and(Place::is_contained) {
+            return Err(Refused::Uncontained);
         }
-        let listener = listener::check(descriptor, |cookie| self.sessions.has_listener(cookie))?;
-        let agent = Name::parse(&request.agent).map_err(|_| Refused::Denied)?;
-        self.allow(&agent, peer).await?;
         let session = ids::ulid(&*self.clock).map_err(|_| Refused::NotReady)?;
-        let member = super::Member { session, agent: agent.clone() };
+        let member = member(session, &agent, peer, walls.as_ref(), outer.as_ref());
+        // In a contained session the programs have the user that its init has.
+        let shown = walls.as_ref().map_or(peer, |walls| &walls.init);
+        let (contained, uid) = (walls.is_some(), shown.uid());
+        let facts = self.allow(&agent, shown, member.clone()).await?;
+        let profile = walls.as_ref().map(|walls| walls.profile.clone());
+        let ended = outer.as_ref().map_or_else(CancellationToken::new, Place::ending);
         let tree = Mutex::new(Tree::below(ProcessId { pid: peer.pid(), started: peer.start_time() }));
-        let entry = self.sessions.enter(Session { member, uid: peer.uid(), cookie: listener.cookie, tree });
-        let entry = entry.map_err(|error| match error {
+        let (cookie, socket) = (listener.cookie, listener.socket);
+        let opened = Session { member, uid: peer.uid(), cookie, tree, walls, ended: ended.clone() };
+        let entry = self.sessions.enter(opened).map_err(|error| match error {
             NoEntry::TooMany => Refused::TooMany,
             NoEntry::Taken => Refused::Listener(NoListener::Taken),
         })?;
         let instance = self.instances.of(&agent, Holder::Session(session), &*self.clock);
-        let instance = instance.map_err(|_| Refused::NotReady)?;
-        let ended = CancellationToken::new();
-        let caller = Caller { agent: agent.clone(), instance: instance.instance, session, facts: Arc::default(), contained: false };
-        let served = self.proxy.serve(listener.socket, caller, peer.uid(), ended.clone());
+        let instance = instance.map_err(|_| Refused::NotReady)?.instance;
+        let caller = Caller { agent: agent.clone(), instance, session, facts: Arc::new(facts), contained };
+        let served = self.proxy.serve(socket, caller, uid, ended.clone());
         let ready = served.and_then(|served| {
             let files = SessionFiles::write(&self.places.sessions, session, &served.system_roots, &served.anchor)?;
             roots::write(&self.places.roots, session, peer)?;
@@ -234,34 +225,47 @@ impl Door {
             let _ = roots::remove(&self.places.roots, session);
             Refused::Denied
         })?;
-        tracing::info!(%session, %agent, uid = peer.uid(), pid = peer.pid(), listener_alone, "session.open.done");
+        tracing::info!(%session, %agent, uid, pid = peer.pid(), contained, listener_alone, "session.open.done");
         self.journal.note(HelperEvent::SessionOpened {
             agent,
             session,
             root_pid: peer.pid().unsigned_abs(),
             uid: peer.uid(),
             listener_alone,
+            contained: profile,
+            within: outer.map(|outer| outer.session()),
         });
         let workload_socket = self.places.workload_socket.display().to_string();
         Ok(Open { entry, ended, files, listener_alone, workload_socket })
     }
 
-    fn terms(&self) -> SessionTerms {
+    /// The session that the caller is inside of: there it may run that session's agent, and no other (U21). If it cannot
+    /// be told, it may run none.
+    async fn outer(&self, peer: &Peer, agent: &str) -> Result<Option<Place>, Refused> {
+        let outer = self.attestor.place(peer).await.map_err(|_| Refused::Inside)?;
+        match &outer {
+            Some(outer) if outer.agent().as_str() != agent || outer.is_root(peer) => Err(Refused::Inside),
+            _ => Ok(outer),
+        }
+    }
+
+    fn terms(&self, outer: Option<&Place>) -> SessionTerms {
         SessionTerms {
-            contain_required: self.contain_required,
+            contain_required: self.contain_required || outer.is_some_and(Place::is_contained),
             workload_socket: self.places.workload_socket.display().to_string(),
             hidden: self.places.hidden.iter().map(|path| path.display().to_string()).collect(),
         }
     }
 
-    /// The name only narrows: every selector of the agent has to hold for the caller, in a session of that agent.
-    async fn allow(&self, agent: &Name, peer: &Peer) -> Result<(), Refused> {
+    /// The name only narrows: every selector of the agent has to hold for the session's processes. Gives what is known
+    /// of them.
+    async fn allow(&self, agent: &Name, shown: &Peer, member: Member) -> Result<BTreeSet<Selector>, Refused> {
         let state = self.states.borrow().clone().ok_or(Refused::NotReady)?;
-        let facts = self.attestor.facts_in_session(peer, agent).await.map_err(|error| match error {
+        let facts = self.attestor.facts_as(shown, member).await.map_err(|error| match error {
             NotAttested::Gone | NotAttested::Refused => Refused::Denied,
         })?;
         let matches = state.agents.get(agent).is_some_and(|known| known.matches(&facts));
-        if matches && state.is_entitled(agent) { Ok(()) } else { Err(Refused::Denied) }
+        if matches && state.is_entitled(agent) { Ok(facts) } else { Err(Refused::Denied) }
     }
 
     async fn attend_until_end(&self, open: &Open, stream: &mut UnixStream, peer: &Peer, shutdown: &CancellationToken) {
@@ -272,6 +276,8 @@ impl Door {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = peer.exited() => return,
+                // The session that it is inside of has ended.
+                () = open.ended.cancelled() => return,
                 // The end of the connection, or anything said on it, ends the session.
                 _ = stream.read(&mut byte) => return,
                 _ = looks.tick() => open.entry.session.look(),
@@ -304,6 +310,15 @@ impl Door {
     }
 }
 
+/// What is to be known of a new session's processes. One inside another has no fact that the outer has not.
+fn member(session: Ulid, agent: &Name, peer: &Peer, walls: Option<&Walls>, outer: Option<&Place>) -> Member {
+    let outer = outer.map(Place::member);
+    let opener = outer.as_ref().map_or(peer.uid(), |outer| outer.opener);
+    let mut profiles = walls.map(|walls| walls::counts_as(&walls.profile)).unwrap_or_default();
+    profiles.retain(|profile| outer.as_ref().is_none_or(|outer| outer.walls.contains(profile)));
+    Member { session, agent: agent.clone(), opener, walls: profiles.into() }
+}
+
 /// A session that was opened.
 struct Open {
     entry: Entry,
@@ -323,7 +338,7 @@ impl Open {
             listener_alone: self.listener_alone,
             environment: Vec::new(),
             ambiguous: Vec::new(),
-            contained: false,
+            contained: self.entry.session.walls.is_some(),
         }
     }
 

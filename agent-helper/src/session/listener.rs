@@ -1,9 +1,13 @@
 //! Is this descriptor a session's proxy listener? (U23)
 
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, libc, sockopt_impl};
 use rustix::net::sockopt::{socket_acceptconn, socket_cookie, socket_domain, socket_protocol, socket_type};
 use rustix::net::{AddressFamily, SocketType, ipproto};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 
 /// Why it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +35,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The kernel's name for the socket: the same for every descriptor of it.
     pub cookie: u64,
+    /// The kernel's name for the network namespace that it is in; none before Linux 5.14.
+    pub network: Option<u64>,
 }
 
 /// Takes the descriptor, or closes it. `taken` says whether a socket is another session's.
@@ -55,8 +61,23 @@ pub fn check(descriptor: OwnedFd, taken: impl FnOnce(u64) -> bool) -> Result<Lis
         return Err(NoListener::Taken);
     }
     socket.set_nonblocking(true).map_err(|_| NoListener::NotListening)?;
-    Ok(Listener { socket, address, cookie })
+    let network = getsockopt(&socket, NetworkCookie).ok();
+    Ok(Listener { socket, address, cookie, network })
 }
+
+/// The network namespace that we are in.
+pub fn own_network() -> io::Result<u64> {
+    Ok(getsockopt(&UnixDatagram::unbound()?, NetworkCookie)?)
+}
+
+sockopt_impl!(
+    /// SO_NETNS_COOKIE (socket(7)), since Linux 5.14.
+    NetworkCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
 
 #[cfg(test)]
 mod tests {
@@ -87,6 +108,12 @@ mod tests {
         assert_eq!(refused(UnixListener::bind(directory.path().join("s")).unwrap()), Some(NoListener::NotTcp));
         let (pipe, _) = std::io::pipe().unwrap();
         assert_eq!(refused(pipe), Some(NoListener::NotTcp));
+    }
+
+    #[test]
+    fn a_listener_names_the_network_it_is_in() {
+        let listener = check(TcpListener::bind("127.0.0.1:0").unwrap().into(), |_| false).unwrap();
+        assert_eq!(listener.network, Some(own_network().unwrap()), "ours");
     }
 
     #[test]

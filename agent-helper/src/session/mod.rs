@@ -8,7 +8,9 @@ mod intake;
 mod list;
 mod listener;
 mod proxy;
+mod refused;
 mod tree;
+mod walls;
 
 pub use door::{Door, Places, Serve, Served};
 pub use files::SessionFiles;
@@ -23,6 +25,8 @@ use avouch_words::{Name, Ulid};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use walls::Walls;
 
 /// That a process is inside a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,15 +35,30 @@ pub struct Member {
     pub session: Ulid,
     /// Whose.
     pub agent: Name,
+    /// The uid that opened it; of one inside another, the uid that opened the outermost.
+    pub opener: u32,
+    /// The profiles that the walls count as which it is behind; none if it is behind none.
+    pub walls: Arc<[Name]>,
 }
 
 /// A session that is open.
 #[derive(Debug)]
 struct Session {
+    /// Of whoever is inside, and behind the walls if there are some.
     member: Member,
     uid: u32,
     cookie: u64,
     tree: Mutex<Tree>,
+    walls: Option<Walls>,
+    ended: CancellationToken,
+}
+
+/// Where a process is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    session: Arc<Session>,
+    /// Behind its walls, if it has any.
+    inside: bool,
 }
 
 /// The sessions that are open on this node.
@@ -69,25 +88,30 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// The session that a process is inside of: it descends from that session's root now, or was seen below it. An
-    /// ancestry that cannot be followed is an error, and the caller refuses.
-    pub fn member(&self, peer: &Peer) -> Result<Option<Member>, Unreadable> {
+    /// The session that a process is inside of, the innermost: it descends from that session's root now, or was seen
+    /// below it. An ancestry that cannot be followed is an error, and the caller refuses.
+    pub(crate) fn place(&self, peer: &Peer) -> Result<Option<Place>, Unreadable> {
         let open: Vec<Arc<Session>> =
             self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         if open.is_empty() {
             return Ok(None);
         }
         let roots: HashMap<ProcessId, &Arc<Session>> = open.iter().map(|session| (session.root(), session)).collect();
+        let inits: HashMap<ProcessId, Ulid> = open.iter().filter_map(|session| session.init()).collect();
         let mut found = None;
+        let mut passed = None;
         descends(peer, |pid, started| {
-            found = roots.get(&ProcessId { pid, started }).copied();
+            let process = ProcessId { pid, started };
+            // Behind the walls are those who descend from the session's own init, not all below its root.
+            passed = inits.get(&process).copied().or(passed);
+            found = roots.get(&process).copied();
             found.is_some()
         })?;
         let process = ProcessId { pid: peer.pid(), started: peer.start_time() };
-        let found = found.or_else(|| open.iter().find(|session| session.remembers(process)));
-        let Some(session) = found else { return Ok(None) };
+        let remembered = || open.iter().filter(|session| session.remembers(process)).max_by_key(|one| one.member.session);
+        let Some(session) = found.or_else(remembered) else { return Ok(None) };
         session.look();
-        Ok(Some(session.member.clone()))
+        Ok(Some(Place { inside: passed == Some(session.member.session), session: session.clone() }))
     }
 
     /// Counts sessions that began or ended: what was found out about a process before may not hold any more.
@@ -136,7 +160,44 @@ impl Drop for Entry {
     }
 }
 
+impl Place {
+    /// What is to be known of a process there.
+    pub(crate) fn member(&self) -> Member {
+        let member = self.session.member.clone();
+        if self.inside { member } else { Member { walls: Arc::default(), ..member } }
+    }
+}
+
+impl Place {
+    fn agent(&self) -> &Name {
+        &self.session.member.agent
+    }
+
+    fn session(&self) -> Ulid {
+        self.session.member.session
+    }
+
+    /// Whether the session has walls, on whichever side of them the process is.
+    fn is_contained(&self) -> bool {
+        self.session.walls.is_some()
+    }
+
+    fn is_root(&self, peer: &Peer) -> bool {
+        self.session.root() == ProcessId { pid: peer.pid(), started: peer.start_time() }
+    }
+
+    /// The end of a session inside this one: at its own, and at this one's.
+    fn ending(&self) -> CancellationToken {
+        self.session.ended.child_token()
+    }
+}
+
 impl Session {
+    fn init(&self) -> Option<(ProcessId, Ulid)> {
+        let init = &self.walls.as_ref()?.init;
+        Some((ProcessId { pid: init.pid(), started: init.start_time() }, self.member.session))
+    }
+
     fn root(&self) -> ProcessId {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).root()
     }

@@ -26,11 +26,12 @@ impl SessionProxy {
 impl Serve for SessionProxy {
     fn serve(&self, listener: TcpListener, caller: Caller, uid: u32, ended: CancellationToken) -> io::Result<Served> {
         let anchor = Arc::new(Anchor::new(caller.session, &*self.clock).map_err(io::Error::other)?);
-        let fence = Fence::for_listener(&listener, uid);
+        // Behind walls the namespace is the fence: nobody outside it can dial.
+        let fence = if caller.contained { Fence::ListenerAlone } else { Fence::for_listener(&listener, uid) };
         let served = Served {
             anchor: anchor.pem(),
             system_roots: self.roots.pem.clone(),
-            listener_alone: fence == Fence::ListenerAlone,
+            listener_alone: !caller.contained && fence == Fence::ListenerAlone,
         };
         let id = caller.session;
         let serving = self.proxy.clone().serve(Session { caller, fence, anchor, ended }, listener);

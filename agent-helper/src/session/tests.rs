@@ -1,4 +1,8 @@
-//! Sessions of real processes: this test program runs itself again in the place of `avouch run`.
+//! Sessions of real processes: this test program runs itself again in the place of `avouch run`, and in that of the
+//! first process of a contained session.
+
+mod nested;
+mod walled;
 
 use super::*;
 use crate::attest::Attestor;
@@ -11,7 +15,7 @@ use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
 use avouch_wire::Message;
 use avouch_wire::issuer as wire;
-use avouch_wire::local::{OpenSession, SessionAnswer, SessionHello, session_answer::Kind};
+use avouch_wire::local::{Containment, OpenSession, SessionAnswer, SessionHello, session_answer::Kind};
 use avouch_wire::unix;
 use avouch_words::SystemClock;
 use std::io::{BufRead, BufReader, IoSlice, Read, Write};
@@ -73,8 +77,15 @@ fn rig() -> Rig {
     let uid = rustix::process::geteuid().as_raw();
     let mut state = crate::state::tests::plain(1);
     state.agents[0].selectors = vec![format!("unix:uid:{uid}"), "session:agent:researcher".to_owned()];
-    let foreign = vec!["unix:uid:4294967294".to_owned()];
-    state.agents.push(wire::Agent { name: "foreign".to_owned(), selectors: foreign, ..Default::default() });
+    for (name, selectors) in [
+        ("foreign", vec!["unix:uid:4294967294".to_owned()]),
+        ("colleague", vec![format!("session:uid:{uid}")]),
+        ("walled", vec![format!("session:uid:{uid}"), "session:contained:work".to_owned()]),
+        ("strict", vec![format!("session:uid:{uid}"), "session:contained:strict".to_owned()]),
+        ("inside", vec![format!("unix:uid:{}", walled::uid()), "session:contained:open".to_owned()]),
+    ] {
+        state.agents.push(wire::Agent { name: name.to_owned(), selectors, ..Default::default() });
+    }
     let states = watch::Sender::new(Some(Arc::new(NodeState::read(state).unwrap())));
     let door = Door {
         sessions: sessions.clone(),
@@ -98,10 +109,16 @@ fn rig() -> Rig {
 impl Rig {
     /// Runs this program again in the place of `avouch run`, for each of these agents in turn.
     fn run(&self, agents: &str) -> Run {
+        self.run_with(agents, None)
+    }
+
+    /// The same, with a script below it.
+    fn run_with(&self, agents: &str, below: Option<&str>) -> Run {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "session::tests::in_the_place_of_run", "--nocapture"])
+            .args(["--exact", "session::tests::in_the_place_of_run", "--nocapture", "--test-threads=1"])
             .env("TEST_SESSION_SOCKET", self.directory.path().join("session.sock"))
             .env("TEST_SESSION_AGENTS", agents)
+            .envs(below.map(|script| ("TEST_SESSION_BELOW", script)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -130,6 +147,12 @@ struct Run {
     said: BufReader<std::process::ChildStdout>,
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
 impl Run {
     /// The next line that begins with `said:`.
     async fn says(&mut self) -> String {
@@ -151,47 +174,68 @@ impl Run {
 fn in_the_place_of_run() {
     let Ok(socket) = std::env::var("TEST_SESSION_SOCKET") else { return };
     let agents = std::env::var("TEST_SESSION_AGENTS").unwrap();
+    // As `avouch run` is, so that orphans stay below it.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
     let mut open = Vec::new();
-    for agent in agents.split(',') {
+    let mut walls = Vec::new();
+    for asked in agents.split(',') {
         let mut stream = UnixStream::connect(Path::new(&socket)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let said = ask(&mut stream, agent, &listener);
+        let said = match asked.split_once('~') {
+            None => {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let said = ask(&mut stream, asked, None, &[listener.as_fd()]);
+                open.push(listener);
+                said
+            }
+            Some((agent, claim)) => walled::claim(&mut stream, agent, claim, &mut walls),
+        };
         println!("said:{said}");
-        open.push((stream, listener));
+        // The session lives as long as this.
+        std::mem::forget(stream);
     }
-    let mut below = Command::new("sleep").arg("97.0418").spawn().unwrap();
+    let below = std::env::var("TEST_SESSION_BELOW").unwrap_or_else(|_| "exec sleep 97.0418".to_owned());
+    let mut below = Command::new("sh").args(["-c", &below]).env_remove("TEST_SESSION_BELOW").spawn().unwrap();
     println!("said:below {}", below.id());
     let _ = std::io::stdin().read(&mut [0]);
     let _ = (below.kill(), below.wait());
+    walls.iter_mut().for_each(|child| {
+        let _ = (child.kill(), child.wait());
+    });
 }
 
-fn ask(stream: &mut UnixStream, agent: &str, listener: &TcpListener) -> String {
+/// Asks for a session as `avouch run` does; contained, as this profile.
+fn ask(stream: &mut UnixStream, agent: &str, profile: Option<&str>, handed: &[BorrowedFd<'_>]) -> String {
     let hello = SessionHello { agent: agent.to_owned() };
     match exchange(stream, &hello.encode_to_vec(), &[]) {
         Kind::Terms(_) => {}
         Kind::Refused(refused) => return format!("refused {} {}", refused.code, refused.message),
         Kind::Opened(_) => panic!("opened without an opening"),
     }
-    let opening = OpenSession { agent: agent.to_owned(), contained: None };
-    match exchange(stream, &opening.encode_to_vec(), &[listener.as_fd()]) {
-        Kind::Opened(opened) => format!("opened {}", opened.session),
+    let contained = profile.map(|profile| Containment { profile: profile.to_owned() });
+    let opening = OpenSession { agent: agent.to_owned(), contained };
+    match exchange(stream, &opening.encode_to_vec(), handed) {
+        Kind::Opened(opened) => format!("opened {}{}", opened.session, if opened.contained { " contained" } else { "" }),
         Kind::Refused(refused) => format!("refused {} {}", refused.code, refused.message),
         Kind::Terms(_) => panic!("terms twice"),
     }
 }
 
 fn exchange(stream: &mut UnixStream, body: &[u8], handed: &[BorrowedFd<'_>]) -> Kind {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     let frame = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    assert!(handed.is_empty() || control.push(SendAncillaryMessage::ScmRights(handed)));
-    sendmsg(&*stream, &[IoSlice::new(&frame)], &mut control, SendFlags::empty()).unwrap();
+    send(stream, &frame, handed);
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let mut body = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut body).unwrap();
     SessionAnswer::decode(&body[..]).unwrap().kind.unwrap()
+}
+
+fn send(stream: &UnixStream, bytes: &[u8], handed: &[BorrowedFd<'_>]) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(handed.is_empty() || control.push(SendAncillaryMessage::ScmRights(handed)));
+    sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
 }
 
 fn is_running(pid: i32) -> bool {
@@ -215,7 +259,7 @@ async fn a_session_that_loses_its_run_is_over_at_once_with_all_that_was_in_it() 
     run.child.wait().unwrap();
     tokio::time::timeout(Duration::from_secs(2), ended.cancelled()).await.expect("the listener ends");
     rig.until(|rig| rig.notes.codes() == ["session.opened", "session.closed"]).await;
-    assert!(!is_running(below), "what ran below it was killed");
+    rig.until(|_| !is_running(below)).await;
     assert_eq!((rig.sessions.len(), rig.files("sessions"), rig.files("roots")), (0, 0, 0));
     assert_eq!(rig.ended.recv().await.unwrap().instance, caller.instance);
     let events = rig.notes.0.lock().unwrap();
@@ -239,7 +283,7 @@ async fn a_name_only_narrows_and_every_refusal_reads_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_inside_a_session_opens_another() {
+async fn a_run_that_has_a_session_opens_no_other() {
     let rig = rig();
     let mut run = rig.run("researcher,researcher,foreign");
     assert!(run.says().await.starts_with("opened "));

@@ -1,5 +1,6 @@
-//! `session:agent:<name>` and `session:id:<id>`: which `avouch run` the process belongs to. Without containment this is
-//! a fence between processes of one user, not a wall.
+//! `session:agent:<name>`, `session:id:<id>` and `session:uid:<uid>`: which `avouch run` the process belongs to, and which
+//! user opened it. Without containment this is a fence between processes of one user, not a wall. Behind walls that were
+//! verified, `session:contained:<profile>` too.
 
 use crate::{Refused, Subject, WorkloadAttestor};
 use avouch_words::{Name, Selector, Ulid};
@@ -11,6 +12,10 @@ pub struct Membership {
     pub agent: Name,
     /// The session.
     pub session: Ulid,
+    /// The uid that opened it.
+    pub opener: u32,
+    /// The profiles that the walls count as which the process is behind.
+    pub walls: Vec<Name>,
 }
 
 /// Who knows the sessions of this node.
@@ -40,9 +45,14 @@ impl<S: Sessions> WorkloadAttestor for Session<S> {
         if !(subject.is_same)() {
             return Err(Refused::Gone);
         }
-        let facts =
-            membership.map(|found| [format!("session:agent:{}", found.agent), format!("session:id:{}", found.session)]);
-        Ok(facts.iter().flatten().filter_map(|fact| Selector::parse(fact).ok()).collect())
+        let Some(found) = membership else { return Ok(Vec::new()) };
+        let plain = [
+            format!("session:agent:{}", found.agent),
+            format!("session:id:{}", found.session),
+            format!("session:uid:{}", found.opener),
+        ];
+        let walls = found.walls.iter().map(|profile| format!("session:contained:{profile}"));
+        Ok(plain.into_iter().chain(walls).filter_map(|fact| Selector::parse(&fact).ok()).collect())
     }
 }
 
@@ -65,8 +75,13 @@ mod tests {
     }
 
     fn researcher() -> (Session<One>, Membership) {
-        let membership =
-            Membership { agent: Name::parse("researcher").unwrap(), session: Ulid::new(Millis(1), [7; 10]) };
+        let name = |name| Name::parse(name).unwrap();
+        let membership = Membership {
+            agent: name("researcher"),
+            session: Ulid::new(Millis(1), [7; 10]),
+            opener: 1001,
+            walls: vec![name("work"), name("open")],
+        };
         (Session::new(One(std::process::id() as i32, membership.clone())), membership)
     }
 
@@ -74,7 +89,8 @@ mod tests {
     fn it_conforms() {
         let (attestor, membership) = researcher();
         let id = format!("session:id:{}", membership.session);
-        conformance::suite(&attestor, &["session:agent:researcher", &id]);
+        let walls = ["session:contained:open", "session:contained:work"];
+        conformance::suite(&attestor, &[&["session:agent:researcher", &id, "session:uid:1001"], &walls[..]].concat());
     }
 
     #[test]
