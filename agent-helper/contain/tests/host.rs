@@ -1,6 +1,8 @@
 //! What a host is said to give is what it gives: a contained session is built for it. The stages of a session are taken by the
 //! program's own file, so this test has a `main` of its own.
 
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a test that prints what it found")]
+
 use avouch_contain::{Ability, Found, Host, STAGE, stage};
 use std::process::ExitCode;
 
