@@ -12,10 +12,13 @@ pub(crate) struct Signals(SignalFd);
 
 impl Signals {
     pub(crate) fn take() -> io::Result<Self> {
-        let mut set = SigSet::empty();
-        set.extend(FORWARDED.into_iter().chain(OWN));
-        set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        taken().thread_block()?;
+        Ok(Self(SignalFd::with_flags(&taken(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// Takes them again after [`release`].
+    pub(crate) fn block(&self) -> io::Result<()> {
+        Ok(taken().thread_block()?)
     }
 
     /// The next signal that has arrived, if one has.
@@ -27,6 +30,12 @@ impl Signals {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn taken() -> SigSet {
+    let mut set = SigSet::empty();
+    set.extend(FORWARDED.into_iter().chain(OWN));
+    set
 }
 
 /// Gives all signals back to the kernel; the program that is to be started begins with none blocked.

@@ -80,6 +80,8 @@ struct Ready {
     signals: signals::Signals,
     stdin: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+    /// The program is not in its terminal's foreground, and was not when it stopped.
+    background: bool,
     terminals: [bool; 3],
     current_dir: PathBuf,
     bundle: File,
@@ -118,6 +120,7 @@ fn prepare(control: &UnixStream, handed: &mut Handed) -> Result<Ready, ContainEr
         signals,
         stdin: Some(handed.stdin.try_clone()?),
         terminal: pty.map(|(_, terminal)| terminal),
+        background: false,
         terminals: order.terminals,
         current_dir: order.current_dir.clone(),
         bundle: built.bundle,
@@ -190,7 +193,10 @@ impl Ready {
             }
         };
         drop(start);
-        let code = self.stay(control, child)?;
+        let code = match self.look_after(control, child)? {
+            Some(code) => code,
+            None => self.stay(control, child)?,
+        };
         end();
         Ok(code)
     }
@@ -214,7 +220,12 @@ impl Ready {
         }
         let given = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
         command.stdin(terminal(stdin)?.unwrap_or(given));
-        let child = command.spawn()?;
+        // The program begins with nothing blocked. What ends in between is found after it; a signal to the first
+        // process of a namespace that arrives in between is dropped by the kernel, as it comes before the program.
+        signals::release()?;
+        let child = command.spawn();
+        self.signals.block()?;
+        let child = child?;
         let child = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         self.foreground(child);
         Ok(child)
@@ -263,12 +274,14 @@ impl Ready {
 
     /// Reaps whatever has ended; tells `run` when the program has stopped, as the first process of a namespace
     /// cannot stop itself.
-    fn look_after(&self, control: &UnixStream, child: Pid) -> io::Result<Option<u8>> {
+    fn look_after(&mut self, control: &UnixStream, child: Pid) -> io::Result<Option<u8>> {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
                 Ok(WaitStatus::Stopped(pid, _)) if pid == child => {
                     if let Some(terminal) = &self.terminal {
+                        let group = rustix::process::Pid::from_raw(child.as_raw());
+                        self.background = rustix::termios::tcgetpgrp(terminal).ok() != group;
                         let _ = rustix::termios::tcsetpgrp(terminal, rustix::process::getpgrp());
                     }
                     send(control, Kind::Stopped, &[], &[])?;
@@ -285,7 +298,7 @@ impl Ready {
     }
 
     fn go_on(&self, child: Pid) {
-        if self.terminal.is_some() {
+        if self.terminal.is_some() && !self.background {
             self.foreground(child);
         } else {
             let _ = killpg(child, Signal::SIGCONT);
