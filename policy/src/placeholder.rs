@@ -17,6 +17,8 @@ use std::sync::LazyLock;
 
 /// What every placeholder begins with.
 pub const PLACEHOLDER: &str = "avouch:";
+/// The fields in which programs send a key, if not in the slot's own: a client's own never goes on to a bound host.
+pub const KEY_FIELDS: [&str; 2] = ["authorization", "x-api-key"];
 
 /// Where in a request a placeholder stands that is not replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_page_is_its_blocks() {
-        let page = "# A\n\n```sh install\nget it\n```\nand\n```sh\na\nb\n```\n```text\nc\n```\n```python x.py\nd\n```\n";
+        let page =
+            "# A\n\n```sh install\nget it\n```\nand\n```sh\na\nb\n```\n```text\nc\n```\n```python x.py\nd\n```\n";
         let [install, run, printed, file] = [("get it\n"), ("a\nb\n"), ("c\n"), ("d\n")].map(str::to_owned);
         let wanted =
             [Block::Install(install), Block::Run(run), Block::Printed(printed), Block::File("x.py".into(), file)];
@@ -114,7 +115,8 @@ mod tests {
         for there in ["one\nfour\n", "…\n", "two … three\n", "o…\nt…e\n", "two 2 three"] {
             assert_eq!(missing(there, output), None, "{there}");
         }
-        for (expected, first) in [("four\none\n", "one"), ("two\n", "two"), ("…two", "…two"), ("two … 3\n", "two … 3")] {
+        for (expected, first) in [("four\none\n", "one"), ("two\n", "two"), ("…two", "…two"), ("two … 3\n", "two … 3")]
+        {
             assert_eq!(missing(expected, output), Some(first));
         }
     }

@@ -160,6 +160,8 @@ mod tests {
         ] {
             assert!(!goes_to_bound(name), "{name}");
         }
+        // A placeholder may stand in these although they are not the slot.
+        assert!(avouch_policy::placeholder::KEY_FIELDS.iter().all(|name| !goes_to_bound(name)));
         for name in [
             "Accept",
             "Content-Type",

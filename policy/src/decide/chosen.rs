@@ -1,10 +1,12 @@
 //! What a request's placeholders choose: each has to name a credential that is granted, admits the request and is
-//! filled in the very header in which the placeholder stands.
+//! filled in the very header in which the placeholder stands. Where a service takes a key in either of two headers,
+//! programs differ in which they use: in one that nothing of this request fills and that never goes on, a placeholder
+//! may stand for what is filled in the other.
 
 use super::permitted::Candidate;
 use super::{Caller, Miss, Reason};
 use crate::binding::Mismatch;
-use crate::placeholder::{Place, Placed};
+use crate::placeholder::{KEY_FIELDS, Place, Placed};
 use crate::request::CanonicalRequest;
 use crate::state::PolicyState;
 use avouch_words::Name;
@@ -38,15 +40,19 @@ pub(super) fn chosen<'a>(
     for placed in request.placed() {
         let Placed::Value { header, credential } = placed else { continue };
         let fills = |candidate: &Candidate<'_>| candidate.credential.binding.slot().header() == header;
-        let Some(credential) = credential.as_ref().filter(|_| candidates.iter().any(fills)) else {
+        let filled = candidates.iter().any(fills);
+        let Some(credential) = credential.as_ref().filter(|_| filled || KEY_FIELDS.contains(&header.as_str())) else {
             return Err(Reason::Misplaced { place: Place::Header });
         };
-        if !candidates.iter().any(|candidate| fills(candidate) && &candidate.credential.name == credential) {
+        let meant =
+            |candidate: &&Candidate<'_>| (fills(candidate) || !filled) && &candidate.credential.name == credential;
+        let Some(slot) = candidates.iter().find(meant).map(|candidate| candidate.credential.binding.slot().header())
+        else {
             return Err(Reason::Placeholder { miss: miss(state, caller, request, credential) });
-        }
-        if let Some(other) = named.insert(header, credential).filter(|other| *other != credential) {
+        };
+        if let Some(other) = named.insert(slot, credential).filter(|other| *other != credential) {
             let credentials = vec![other.clone(), credential.clone()];
-            return Err(Reason::AmbiguousSlot { header: header.clone(), credentials });
+            return Err(Reason::AmbiguousSlot { header: slot.to_owned(), credentials });
         }
     }
     candidates.retain(|candidate| {

@@ -1,7 +1,7 @@
 //! A placeholder chooses among what is granted, and refuses everything else.
 
 use super::*;
-use crate::placeholder::in_field;
+use crate::placeholder::{KEY_FIELDS, in_field};
 
 fn send(parts: &StateParts, agent: &str, url: &str, fields: &[(&str, &str)]) -> Verdict {
     let placed = fields.iter().filter_map(|(name, value)| in_field(name, value.as_bytes())).collect();
@@ -38,6 +38,30 @@ fn the_named_one_of_two_is_filled() {
     // The other slot is named too, each in its own.
     let each = [("authorization", "Bearer avouch:github"), ("x-extra", "avouch:extra")];
     assert_eq!(allowed(send(&parts, "researcher", URL, &each)).fills().len(), 2);
+}
+
+#[test]
+fn a_key_may_be_named_in_the_other_field_that_services_take_keys_in() {
+    let mut parts = parts();
+    let key = BindingSpec { to: "https://models.test".to_owned(), ..spec(header("x-api-key"), "/**") };
+    parts.credentials.push(credential("model", &key));
+    parts.grants.push(grant(12, "researcher", "model"));
+    let url = "https://models.test/v1/messages";
+    let bearer = ("authorization", "Bearer avouch:model");
+    for fields in [&[bearer][..], &[("x-api-key", "avouch:model")], &[bearer, ("x-api-key", "avouch:model")]] {
+        let permit = allowed(send(&parts, "researcher", url, fields));
+        let fills: Vec<_> =
+            permit.fills().iter().map(|fill| (fill.credential().as_str(), fill.slot().header())).collect();
+        assert_eq!(fills, [("model", "x-api-key")], "{fields:?}");
+    }
+    // Not in any other field, and not if it is a slot of this request.
+    let elsewhere = denied(send(&parts, "researcher", url, &[("x-token", "avouch:model")]));
+    assert_eq!(elsewhere.reason(), &Reason::Misplaced { place: Place::Header });
+    let bearer_too = BindingSpec { to: "https://models.test".to_owned(), ..spec(SlotSpec::Bearer, "/**") };
+    parts.credentials.push(credential("session", &bearer_too));
+    parts.grants.push(grant(13, "researcher", "session"));
+    let miss = Some(Miss { credential: name("model"), mismatch: Mismatch::Slot });
+    assert_eq!(denied(send(&parts, "researcher", url, &[bearer])).reason(), &Reason::Placeholder { miss });
 }
 
 #[test]
@@ -126,7 +150,8 @@ proptest! {
             Verdict::Allow(permit) => {
                 for placed in placed {
                     let Placed::Value { header, credential } = placed else { panic!("a field's name was let through") };
-                    let replaced = |fill: &Fill| fill.slot().header() == header && Some(fill.credential()) == credential.as_ref();
+                    let own = |fill: &Fill| fill.slot().header() == header || KEY_FIELDS.contains(&header.as_str());
+                    let replaced = |fill: &Fill| own(fill) && Some(fill.credential()) == credential.as_ref();
                     prop_assert!(permit.fills().iter().any(replaced));
                 }
                 // A placeholder never adds to what would be filled without it.
