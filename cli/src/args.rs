@@ -1,8 +1,10 @@
 //! The command line: nouns, verbs and flags, and how their values are read.
 
 mod first_day;
+mod secret;
 
 pub use first_day::{Completions, ManPages, Shell, Why};
+pub use secret::{PresetVerb, SecretPut, SecretVerb};
 
 use crate::complete::live;
 use crate::output::Format;
@@ -87,12 +89,19 @@ pub enum Command {
     },
     /// Values of credentials, sealed on this node.
     #[command(
-        before_help = "Example:\n  avouch secret put github --value-stdin --to https://api.github.com --method GET --path '/repos/**' --as bearer"
+        before_help = "Example:\n  avouch secret put github --preset github --value-stdin"
     )]
     Secret {
         /// Verb.
         #[command(subcommand)]
         verb: SecretVerb,
+    },
+    /// Ready bindings for well-known services.
+    #[command(before_help = "Example:\n  avouch preset list")]
+    Preset {
+        /// Verb.
+        #[command(subcommand)]
+        verb: PresetVerb,
     },
     /// Which agent may use which credential.
     #[command(before_help = "Example:\n  avouch grant create --agent researcher --credential github")]
@@ -240,55 +249,6 @@ pub enum CredentialVerb {
     /// List the credentials with their bindings.
     #[command(before_help = "Example:\n  avouch credential list")]
     List,
-}
-
-/// `secret`.
-#[derive(Debug, Subcommand)]
-pub enum SecretVerb {
-    /// Seal a value on this node and bind it to where it may go. The value is never taken from the command line.
-    #[command(
-        before_help = "Examples:\n  avouch secret put github --value-stdin --to https://api.github.com --method GET --path '/repos/**' --as bearer\n  avouch secret put tool --value-file key.txt --to http://127.0.0.1:8080 --plain loopback --method POST --path /run --as header:x-api-key"
-    )]
-    Put(Box<SecretPut>),
-}
-
-/// `secret put`.
-#[derive(Debug, Args)]
-pub struct SecretPut {
-    /// The credential's name.
-    #[arg(value_parser = name, add = ArgValueCandidates::new(live::credentials))]
-    pub name: Name,
-    /// Read the value from stdin; one end of line at its end is not part of it. On a terminal it is asked for, and
-    /// not shown.
-    #[arg(long, conflicts_with = "value_file", required_unless_present = "value_file")]
-    pub value_stdin: bool,
-    /// Read the value from a file of mode 0600.
-    #[arg(long, value_name = "FILE")]
-    pub value_file: Option<PathBuf>,
-    /// The only origin it may go to.
-    #[arg(long, value_name = "ORIGIN")]
-    pub to: String,
-    /// A method it may go with.
-    #[arg(long, value_name = "METHOD", required = true)]
-    pub method: Vec<String>,
-    /// A path it may go with: * for one segment, ** at the end for the rest.
-    #[arg(long, value_name = "PATH", required = true)]
-    pub path: Vec<String>,
-    /// A query key that a request may carry.
-    #[arg(long, value_name = "KEY")]
-    pub query: Vec<String>,
-    /// Where it goes: bearer, basic:USER or header:NAME[:PREFIX].
-    #[arg(long = "as", value_name = "SLOT", value_parser = slot)]
-    pub slot: SlotSpec,
-    /// `loopback` permits plain HTTP to this machine.
-    #[arg(long, value_name = "WHERE", value_parser = ["loopback"])]
-    pub plain: Option<String>,
-    /// Address that is dialled instead of looking the host up: the permission for a private one.
-    #[arg(long, value_name = "IP[:PORT]")]
-    pub address: Option<String>,
-    /// PEM certificates trusted for this binding alone.
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
 }
 
 /// `grant`.

@@ -10,6 +10,7 @@ pub mod failure;
 mod files;
 mod man;
 pub mod output;
+mod presets;
 mod prompt;
 mod replies;
 pub mod tools;
@@ -66,6 +67,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Helper(order) => daemon::helper(&order).map(|()| 0),
         Command::Completions(order) => complete::script(order.shell).map(|()| 0),
         Command::Man(order) => man::write(&order.dir).map(|()| 0),
+        Command::Preset { verb } => verbs::preset::run(output, &verb).map(|()| 0),
         Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

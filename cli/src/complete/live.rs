@@ -43,6 +43,12 @@ pub fn locks() -> Vec<CompletionCandidate> {
     })
 }
 
+/// Presets, of which the program itself has the list.
+pub fn presets() -> Vec<CompletionCandidate> {
+    let all = crate::presets::all().unwrap_or_default().into_iter();
+    all.map(|preset| CompletionCandidate::new(preset.name).help(Some(preset.title.into()))).collect()
+}
+
 fn ask(question: impl AsyncFnOnce(AdminClient<Channel>) -> Option<Vec<(String, String)>>) -> Vec<CompletionCandidate> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
     let answer = runtime.block_on(async {

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod grant;
 pub mod lock;
 pub mod node;
+pub mod preset;
 pub mod run;
 pub mod secret;
 pub mod status;
