@@ -85,13 +85,14 @@ async fn a21_a_placeholder_goes_to_its_own_host_only() {
         (&tool, "Authorization: Bearer avouch:other", "denied"),
         (&other, "X-Key: avouch:tool", "denied"),
         (&tool, "X-Key: avouch:other", "placeholder_misplaced"),
-        (&other, "Authorization: Bearer avouch:tool", "placeholder_misplaced"),
+        (&other, "Authorization: Bearer avouch:tool", "denied"),
+        (&other, "X-Token: avouch:tool", "placeholder_misplaced"),
     ] {
         let response = once(&agents, with(to, field)).await;
         assert_eq!((response.status, response.code().as_str()), (403, code), "{field}");
     }
     assert_eq!((tool.count(), other.count()), (0, 0));
-    assert_eq!(world.codes(), ["broker.denied"; 4]);
+    assert_eq!(world.codes(), ["broker.denied"; 5]);
     assert_eq!(once(&agents, with(&other, "X-Key: avouch:other")).await.status, 200);
 }
 
