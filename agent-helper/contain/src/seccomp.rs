@@ -37,6 +37,7 @@ fn programs(kernel: &Kernel) -> Result<Vec<BpfProgram>, SeccompError> {
         (nix::errno::Errno::EPERM, Rules::forbidden(namespaces, trace)),
         (nix::errno::Errno::ENOSYS, Rules::missing(namespaces)),
         (nix::errno::Errno::EAFNOSUPPORT, Rules::families()),
+        (nix::errno::Errno::EOPNOTSUPP, Rules::attributes(!namespaces)),
     ] {
         let refusal = SeccompAction::Errno(u32::try_from(errno as i32).unwrap_or(EPERM));
         let filter = SeccompFilter::new(rules.map_err(told)?.into_map(), SeccompAction::Allow, refusal, arch);

@@ -74,6 +74,17 @@ impl Rules {
         Ok(rules)
     }
 
+    /// What this file system does not support (EOPNOTSUPP): the attributes of files, if the session may make namespaces. Root of
+    /// one may give files capabilities, that are worth as much as the owner of the file; in a work directory of
+    /// root's, shown to the session as its own, that is root. Their name lies in memory, where no filter looks.
+    pub(super) fn attributes(namespaces: bool) -> Result<Self, BackendError> {
+        let mut rules = Self::default();
+        if namespaces {
+            rules.always(ATTRIBUTES);
+        }
+        Ok(rules)
+    }
+
     pub(super) fn into_map(self) -> BTreeMap<i64, Vec<SeccompRule>> {
         self.0
     }
@@ -205,6 +216,9 @@ const OPENS: &[(i64, u8, u8)] = &[
     (libc::SYS_open, 1, 2),
 ];
 
+/// Setting an extended attribute.
+const ATTRIBUTES: &[i64] = &[libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr, SETXATTRAT];
+
 /// `S_ISUID` and `S_ISGID`.
 const SET_ID: [u64; 2] = [0o4000, 0o2000];
 /// `O_CREAT`, and what of `O_TMPFILE` is not `O_DIRECTORY`.
@@ -230,4 +244,5 @@ const PROTOCOLS: [i32; 6] =
 
 /// Calls that the C library has no names for on each architecture; their numbers are the same on all.
 const FCHMODAT2: i64 = 452;
+const SETXATTRAT: i64 = 463;
 const OPEN_TREE_ATTR: i64 = 467;

@@ -152,6 +152,34 @@ fn no_file_gets_a_set_id_bit_by_any_call() {
 }
 
 #[test]
+fn no_file_gets_capabilities_where_a_session_may_be_root_of_a_namespace() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("file");
+    let opened = std::fs::File::open(&file).expect("file");
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&opened) as usize;
+    let path = CString::new(file.as_os_str().as_encoded_bytes()).expect("path");
+    let name = CString::new("security.capability").expect("name");
+    // cap_setuid=ep, as linux/capability.h has it: revision 2 and effective, then two halves of two sets.
+    let value: Vec<u8> = [0x0200_0001_u32, 1 << 7, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let (name, value) = (pointer(&name), (value.as_ptr() as usize, value.len()));
+    let calls = [
+        (libc::SYS_setxattr, [pointer(&path), name, value.0, value.1, 0]),
+        (libc::SYS_lsetxattr, [pointer(&path), name, value.0, value.1, 0]),
+        (libc::SYS_fsetxattr, [descriptor, name, value.0, value.1, 0]),
+        (463, [BAD, pointer(&path), 0, name, 0]),
+    ];
+    for (number, arguments) in calls {
+        let (without, with) = both("open", || call(number, arguments));
+        assert_eq!(with, Err(Errno::EOPNOTSUPP), "{number}");
+        assert!(without == Ok(0) || !as_root() || number == 463, "{number}: {without:?}");
+        assert_ne!(without, with, "{number}");
+        // In the others nobody is root of anything.
+        assert_eq!(both("work", || call(number, arguments)).1, without, "{number}");
+    }
+}
+
+#[test]
 fn only_sockets_that_a_network_namespace_divides_are_made() {
     let [unix, four, six, netlink] = FAMILIES_IN_USE.map(|family| family as usize);
     let (stream, datagram, raw) = (1, 2, 3);
