@@ -75,7 +75,7 @@ impl Home {
 
 impl Dev {
     /// The lines it prints to be run in another terminal.
-    fn commands(&self) -> Vec<&String> {
+    pub fn commands(&self) -> Vec<&String> {
         self.said.iter().filter(|line| line.starts_with("  avouch ")).collect()
     }
 

@@ -19,9 +19,22 @@ fn run_names_the_agent_after_its_program_and_asks_once() {
     let output = home.shell("avouch run --yes -- true");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("true is registered") && said.contains("next: avouch grant create --agent true"), "{said}");
+    assert!(said.contains("true is registered") && said.contains("may use nothing yet"), "{said}");
     let output = home.shell("avouch run -- true");
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("registered") && !said.contains("grant"), "{said}");
+    // With the question goes what is there, and nothing that comes later.
+    home.works(&dev.commands()[0].replace(" tool ", " first "));
+    let output = home.shell("avouch run --yes -- echo");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("may use first."), "{said}");
+    home.works(&dev.commands()[0].replace(" tool ", " later "));
+    home.works("avouch run -- echo");
+    let grants = home.works("avouch grant list");
+    assert!(grants.contains("first") && !grants.contains("later") && !grants.contains("true"), "{grants}");
+    let output = home.shell("avouch run -- true");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("avouch grant create --agent true --credential first"), "{said}");
     let who = home.works("avouch run --yes -- sh -c 'avouch svid show -o json'");
     assert!(who.contains("spiffe://dev.test/agent/sh"), "{who}");
     dev.stop();

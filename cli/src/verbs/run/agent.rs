@@ -1,18 +1,22 @@
-//! `run` without `--agent`: under `avouch dev` the agent is named after its program, and registered once a person has
-//! said yes.
+//! `run` without `--agent`: under `avouch dev` the agent is named after its program. Once a person has said yes it is
+//! registered, and may use the credentials that there are; later ones have to be granted.
 
 use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::output::{next, quote, talk};
 use crate::verbs::{Context, agent};
 use crate::{dev, prompt, replies};
+use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::admin::{
-    CreateAgentRequest, ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, StatusRequest,
+    CreateAgentRequest, CreateGrantRequest, ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, StatusRequest,
 };
+use avouch_wire::local;
+use avouch_wire::tonic::transport::Channel;
 use avouch_words::Name;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
+use std::time::Duration;
 
 /// The agent to run as.
 pub fn of(context: &Context, order: &args::Run) -> Result<Name, Failure> {
@@ -40,45 +44,87 @@ async fn register(context: &Context, order: &args::Run, name: &Name) -> Result<(
         return Err(unnamed());
     }
     let agents = admin.list_agents(ListAgentsRequest {}).await.map_err(|status| replies::failure(&status))?;
-    if agents.into_inner().agents.iter().any(|agent| agent.name == name.as_str()) {
-        return Ok(());
+    let known = agents.into_inner().agents.iter().any(|agent| agent.name == name.as_str());
+    let reply = admin.list_credentials(ListCredentialsRequest {}).await.map_err(|status| replies::failure(&status))?;
+    let credentials: Vec<String> = reply.into_inner().credentials.into_iter().map(|one| one.name).collect();
+    if known {
+        return remind(&mut admin, name, &credentials).await;
     }
     let uid = rustix::process::geteuid().as_raw();
     let owner = owner().unwrap_or(status.operator);
     let selectors = vec![format!("session:agent:{name}"), format!("session:uid:{uid}")];
-    let command = format!(
+    let mut commands = vec![format!(
         "avouch agent create {name} --owner {} --selector {} --selector {}",
         quote(&owner),
         selectors[0],
         selectors[1]
-    );
-    if !order.yes && !agreed(name, &owner, &command)? {
+    )];
+    commands.extend(credentials.iter().map(|credential| grant(name, credential)));
+    if !order.yes && !agreed(name, &owner, &commands)? {
         return Err(Failure::new(Exit::Usage, "no agent was registered").then("Name one with --agent."));
     }
     let nodes = vec![agent::this_node(context).await?];
     let request =
         CreateAgentRequest { name: name.to_string(), owner, nodes, selectors, x509_ttl_seconds: 0, jwt_ttl_seconds: 0 };
     admin.create_agent(request).await.map_err(|status| replies::failure(&status))?;
-    talk(format!("{name} is registered, for sessions of uid {uid} on this node."));
+    for credential in &credentials {
+        let request = CreateGrantRequest { agent: name.to_string(), credential: credential.clone() };
+        admin.create_grant(request).await.map_err(|status| replies::failure(&status))?;
+    }
+    let may = match &credentials[..] {
+        [] => "may use nothing yet".to_owned(),
+        some => format!("may use {}", some.join(", ")),
+    };
+    talk(format!("{name} is registered, for sessions of uid {uid} on this node, and {may}."));
+    match &credentials[..] {
+        [] => next("avouch secret put NAME --preset NAME --value-stdin"),
+        _ => talk("`avouch grant list` shows what it may use, `avouch grant delete ID` takes it back."),
+    }
+    known_to_the_helper(context, &mut admin).await
+}
+
+/// Of credentials that were put after the agent was registered it has none unless somebody says so.
+async fn remind(admin: &mut AdminClient<Channel>, name: &Name, credentials: &[String]) -> Result<(), Failure> {
     let grants = admin.list_grants(ListGrantsRequest {}).await.map_err(|status| replies::failure(&status))?;
-    if !grants.into_inner().grants.iter().any(|grant| grant.agent == name.as_str()) {
-        let reply = admin.list_credentials(ListCredentialsRequest {}).await;
-        let credentials = reply.map_err(|status| replies::failure(&status))?.into_inner().credentials;
-        let credential = credentials.first().map_or("NAME", |credential| credential.name.as_str());
-        next(format!("avouch grant create --agent {name} --credential {credential}"));
+    let has_one = grants.into_inner().grants.iter().any(|grant| grant.agent == name.as_str());
+    if let Some(credential) = credentials.first().filter(|_| !has_one) {
+        talk(format!("{name} may use no credential. One is granted by: {}", grant(name, credential)));
     }
     Ok(())
 }
 
+/// What was registered just now is of no use before the helper has heard of it.
+async fn known_to_the_helper(context: &Context, admin: &mut AdminClient<Channel>) -> Result<(), Failure> {
+    let reply = admin.status(StatusRequest {}).await.map_err(|status| replies::failure(&status))?;
+    let newest = reply.into_inner().state_version;
+    let mut helper = context.helper().await?;
+    for _ in 0..TRIES {
+        let held = helper.status(local::StatusRequest {}).await.map_err(|status| replies::failure(&status))?;
+        if held.into_inner().state_version >= newest {
+            return Ok(());
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    Err(Failure::new(Exit::Timeout, "the helper has not heard of the new agent").then("See `avouch status`."))
+}
+
+fn grant(name: &Name, credential: &str) -> String {
+    format!("avouch grant create --agent {name} --credential {credential}")
+}
+
 /// Asks on the terminal; where there is none, says what to type instead.
-fn agreed(name: &Name, owner: &str, command: &str) -> Result<bool, Failure> {
+fn agreed(name: &Name, owner: &str, commands: &[String]) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         let sentence = format!("there is no agent {name} yet, and nobody here who could be asked");
-        return Err(Failure::new(Exit::Usage, sentence).then(format!("Add --yes, or register it first: {command}")));
+        let instead = format!("Add --yes, or register it first:\n  {}", commands.join("\n  "));
+        return Err(Failure::new(Exit::Usage, sentence).then(instead));
     }
-    talk(format!("There is no agent {name} yet. It would be registered for {owner}:"));
-    talk(format!("  {command}"));
-    prompt::agreed("Register it?").map_err(|error| Failure::new(Exit::Usage, format!("cannot ask: {error}")))
+    let may = if commands.len() > 1 { ", and may then use what is here" } else { "" };
+    talk(format!("There is no agent {name} yet. It would be registered for {owner}{may}:"));
+    for command in commands {
+        talk(format!("  {command}"));
+    }
+    prompt::agreed("Do that?").map_err(|error| Failure::new(Exit::Usage, format!("cannot ask: {error}")))
 }
 
 /// Who is at the keyboard, if the name is fit for an owner.
@@ -119,6 +165,9 @@ fn named(file: &str) -> Option<Name> {
 /// Programs that are named after what they read, without their versions.
 const INTERPRETERS: [&str; 12] =
     ["python", "node", "deno", "bun", "ruby", "perl", "php", "sh", "bash", "zsh", "tsx", "ts-node"];
+/// How often, and how many times, the helper is asked what it has heard: for 5 s.
+const STEP: Duration = Duration::from_millis(10);
+const TRIES: u32 = 500;
 /// The longest owner, in bytes.
 const LONGEST_OWNER: usize = 254;
 
