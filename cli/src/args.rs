@@ -143,6 +143,11 @@ pub enum Command {
     /// Why a call was refused or let through, and what would change that.
     #[command(before_help = "Example:\n  avouch why 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
     Why(Why),
+    /// Find why something does not work here, and what to do: the first line says it.
+    #[command(
+        before_help = "Examples:\n  avouch doctor\n  avouch run --agent researcher -- avouch doctor    what a session's programs see"
+    )]
+    Doctor,
     /// Print what makes a shell complete verbs, flags and the names that the issuer has.
     #[command(
         before_help = "Examples:\n  source <(avouch completions bash)      in ~/.bashrc\n  source <(avouch completions zsh)       in ~/.zshrc, after compinit\n  avouch completions fish | source       in ~/.config/fish/config.fish"

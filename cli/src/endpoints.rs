@@ -3,6 +3,7 @@
 use crate::failure::{Exit, Failure};
 use avouch_config::{ADMIN_SOCKET, HELPER_SOCKET, Paths, SESSION_SOCKET, WORKLOAD_SOCKET};
 use avouch_wire::tonic::transport::Channel;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,15 +59,23 @@ impl Directories {
         Self(flag.map_or_else(|| usual().collect(), |flag| vec![flag]))
     }
 
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.iter()
+    }
+
+    /// Wherever this socket may be, the best first.
+    pub fn places(&self, socket: Socket) -> impl Iterator<Item = PathBuf> {
+        self.0.iter().flat_map(move |dir| socket.places(dir))
+    }
+
     /// The first of them that has this socket.
     pub fn find(&self, socket: Socket) -> Result<PathBuf, Failure> {
-        let mut places = self.0.iter().flat_map(|dir| socket.places(dir));
-        if let Some(found) = places.find(|path| path.exists()) {
+        if let Some(found) = self.places(socket).find(|path| path.exists()) {
             return Ok(found);
         }
-        let looked: Vec<_> = self.0.iter().map(|dir| dir.display().to_string()).collect();
         let (owner, file) = (socket.owner(), socket.file());
-        let sentence = format!("no {owner} runs here: there is no {file} in {}", looked.join(" or "));
+        let sentence = format!("no {owner} runs here: there is no {file} in {self}");
         Err(Failure::new(Exit::Unreachable, sentence)
             .then("Start one with `avouch dev`, or say where it is with --runtime-dir."))
     }
@@ -74,6 +83,13 @@ impl Directories {
     /// A gRPC channel to the first of them that has this socket.
     pub async fn connect(&self, socket: Socket) -> Result<Channel, Failure> {
         connect(&self.find(socket)?, socket).await
+    }
+}
+
+impl fmt::Display for Directories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(|dir| dir.display().to_string()).collect();
+        f.write_str(&all.join(" or "))
     }
 }
 

@@ -5,6 +5,7 @@ mod complete;
 mod daemon;
 pub mod demo;
 mod dev;
+mod doctor;
 pub mod endpoints;
 pub mod failure;
 mod files;
@@ -69,13 +70,15 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Man(order) => man::write(&order.dir).map(|()| 0),
         Command::Preset { verb } => verbs::preset::run(output, &verb).map(|()| 0),
         Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
-        other => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime =
-                runtime.map_err(|error| Failure::new(Exit::Failure, format!("cannot start a runtime: {error}")))?;
-            runtime.block_on(verb(&context, other)).map(|()| 0)
-        }
+        Command::Doctor => small_runtime()?.block_on(doctor::run(&context)),
+        other => small_runtime()?.block_on(verb(&context, other)).map(|()| 0),
     }
+}
+
+/// Work on one thread: most verbs wait for one answer.
+fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Failure, format!("cannot start a runtime: {error}")))
 }
 
 async fn verb(context: &Context, command: Command) -> Result<(), Failure> {

@@ -24,7 +24,8 @@ pub struct Client(SpiffeWorkloadApiClient<Channel>);
 /// An X.509-SVID as it was served, without its key.
 #[derive(Debug)]
 pub struct Served {
-    id: String,
+    /// Whose it says it is.
+    pub id: String,
     chain: Vec<u8>,
     bundle: Vec<u8>,
     /// Whether a key came with it.

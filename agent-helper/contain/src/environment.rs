@@ -39,7 +39,8 @@ pub fn child_environment(
     all
 }
 
-fn session_names(session: &SessionEnvironment) -> Vec<(String, OsString)> {
+/// The names that a session sets over whatever was inherited, with their values.
+pub fn session_names(session: &SessionEnvironment) -> Vec<(String, OsString)> {
     let mut socket = OsString::from("unix://");
     socket.push(&session.workload_socket);
     let proxy = OsString::from(format!("http://{}", session.proxy));

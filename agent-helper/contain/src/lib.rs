@@ -24,7 +24,7 @@ mod stage;
 mod terminal;
 mod walls;
 
-pub use environment::{Scrubbed, SessionEnvironment, child_environment, scrub};
+pub use environment::{Scrubbed, SessionEnvironment, child_environment, scrub, session_names};
 pub use explain::explain;
 pub use harden::{Hardened, harden};
 pub use host::{Ability, Found, Host};
