@@ -257,7 +257,11 @@ impl Relay {
     /// To the stage that leads the pty's session or the first process of a contained one, which pass it on, or to
     /// the program's process group.
     fn pass_on(&self, signal: Signal) {
-        let _ = if self.pty.is_some() || self.control.is_some() { kill(self.main, signal) } else { killpg(self.main, signal) };
+        let _ = if self.pty.is_some() || self.control.is_some() {
+            kill(self.main, signal)
+        } else {
+            killpg(self.main, signal)
+        };
     }
 
     /// Ends what is left and shows what was still written.

@@ -5,8 +5,8 @@ use super::ContainError;
 use super::kernel::{Attributes, set_attributes};
 use super::mounts;
 use super::order::Order;
-use crate::stage::{Step, die_with, self_again};
 use crate::CANNOT_EXECUTE;
+use crate::stage::{Step, die_with, self_again};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::fstat;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use std::process::Stdio;
 pub(super) fn give(order: &Order) -> Result<OwnedFd, ContainError> {
     let shown = order.work_dir.display();
     let failed = |doing: &str, error: io::Error| ContainError::IdMap(format!("{doing} {shown}: {error}"));
-    let place = mounts::find(&order.work_dir).map_err(|error| failed("open", error))?;
+    let place = mounts::find_without_links(&order.work_dir).map_err(|error| failed("open", error))?;
     let about = fstat(&place).map_err(|error| failed("look at", error.into()))?;
     let plain = Attributes { no_devices: true, ..Attributes::default() };
     if about.st_uid == order.who.uid {

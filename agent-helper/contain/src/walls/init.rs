@@ -20,8 +20,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::pty::OpenptFlags;
-use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -142,7 +146,8 @@ fn pty() -> io::Result<(OwnedFd, OwnedFd)> {
 /// mounts come from a namespace with more rights, so that none of them can be taken away singly.
 fn seal(order: &Order, profile: &Profile, lacking: &mut Vec<String>) -> Result<(), ContainError> {
     let failed = |doing: &'static str| because(ContainError::Seal, doing);
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(because(ContainError::Namespaces, "nest them"))?;
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+        .map_err(because(ContainError::Namespaces, "nest them"))?;
     map(order.who.uid, 0, order.who.gid, 0).map_err(because(ContainError::Namespaces, "map the id back"))?;
     rustix::thread::set_no_new_privs(true).map_err(failed("give up new privileges"))?;
     clear_ambient_capability_set().map_err(failed("give up capabilities"))?;
@@ -242,8 +247,10 @@ impl Ready {
     fn stay(&mut self, control: &UnixStream, child: Pid) -> io::Result<u8> {
         let timer = self.wall_time.map(timer).transpose()?;
         loop {
-            let mut fds =
-                vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::empty())];
+            let mut fds = vec![
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(control.as_fd(), PollFlags::empty()),
+            ];
             fds.extend(timer.as_ref().map(|timer| PollFd::new(timer.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}

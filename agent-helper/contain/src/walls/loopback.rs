@@ -6,8 +6,7 @@ use std::os::fd::AsRawFd as _;
 
 /// Sets loopback up in this network namespace, where it is always the first device (rtnetlink(7), RTM_NEWLINK).
 pub(crate) fn set_up() -> io::Result<()> {
-    let netlink =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let netlink = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let mut message = Vec::with_capacity(usize::from(LENGTH));
     message.extend(u32::from(LENGTH).to_ne_bytes());
     message.extend(RTM_NEWLINK.to_ne_bytes());

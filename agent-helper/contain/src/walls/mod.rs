@@ -24,11 +24,11 @@ pub(crate) use idmap::hold;
 pub(crate) use init::init;
 pub(crate) use outer::outer;
 
+use crate::Hardened;
 use crate::launch::{Launch, LaunchError, relay_contained};
 use crate::limits::Group;
 use crate::profile::{Profile, Want};
 use crate::stage::{Step, self_again};
-use crate::Hardened;
 use frames::{Fields, Frame, send};
 use order::Start;
 use std::io::{self, IsTerminal as _};
@@ -113,7 +113,9 @@ pub fn prepare(_hardened: &Hardened, contain: Contain) -> Result<Prepared, Conta
     // While it has no children: all of them will be in there too.
     let group = (cgroup != Want::Off).then(|| Group::around(building.0.id(), &limits)).transpose();
     if let (Err(why), Want::Required) = (&group, cgroup) {
-        return Err(ContainError::Seal(format!("there is no cgroup for its limits, which the profile requires: {why}")));
+        return Err(ContainError::Seal(format!(
+            "there is no cgroup for its limits, which the profile requires: {why}"
+        )));
     }
     send(&control, Kind::Order, order.write().fields(), &[io::stdin().as_fd()])?;
     let mut started = expect(&control, Kind::Started)?;

@@ -27,7 +27,8 @@ impl Own {
         };
         let devices = DEVICES.iter().map(device).collect::<io::Result<_>>();
         let devices = devices.map_err(because(ContainError::Mounts, "look for the usual devices in /dev"))?;
-        let system = SYSTEM.iter().map(PathBuf::from).filter_map(|path| Some((path.clone(), mounts::find(&path).ok()?)));
+        let system =
+            SYSTEM.iter().map(PathBuf::from).filter_map(|path| Some((path.clone(), mounts::find(&path).ok()?)));
         let fresh = || mounts::fresh("proc", &[], &[], false).map_err(because(ContainError::FreshProc, "mount proc"));
         Ok(Self { devices, system: system.collect(), proc: fresh()?, whole: nests.then(fresh).transpose()? })
     }
@@ -112,7 +113,8 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 /// What runtimes read to size themselves: processors, memory nodes, page sizes.
-const SYSTEM: [&str; 3] = ["/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/kernel/mm/transparent_hugepage"];
+const SYSTEM: [&str; 3] =
+    ["/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/kernel/mm/transparent_hugepage"];
 /// Parts of `/proc` that can change the kernel, kept readable as programs look into them.
 const READ_ONLY: [&str; 4] = ["/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq"];
 /// Parts of `/proc` that no program needs.

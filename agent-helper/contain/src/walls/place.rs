@@ -3,6 +3,7 @@
 use super::order::Order;
 use super::who::Who;
 use super::{Contain, ContainError};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 /// The session as the stages are told of it, with every path free of links.
@@ -11,8 +12,13 @@ pub(crate) fn settle(contain: Contain, who: Who, terminals: [bool; 3]) -> Result
     let current_dir = contain.work_dir.canonicalize().map_err(|error| bad(&contain.work_dir, error))?;
     let home = contain.home.as_deref().and_then(|home| home.canonicalize().ok()).or_else(|| contain.home.clone());
     // What cannot be followed to its end is hidden under the name it has.
-    let hide: Vec<_> = contain.hide.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect();
+    let mut hide: Vec<_> = contain.hide.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect();
     refuse(&current_dir, home.as_deref(), &hide)?;
+    let root = Path::new("/");
+    let holes = contain.profile.sockets.iter();
+    let holes = holes.filter_map(|hole| hole.path(home.as_deref().unwrap_or(root), contain.runtime_dir.as_deref()));
+    let named: Vec<_> = holes.filter_map(|path| path.canonicalize().ok()).collect();
+    hide.extend(sockets(&std::fs::read_to_string("/proc/net/unix").unwrap_or_default(), &named));
     Ok(Order {
         who,
         profile: (contain.profile.name().to_owned(), contain.profile.text().to_owned()),
@@ -51,6 +57,22 @@ fn refuse(work: &Path, home: Option<&Path>, hide: &[PathBuf]) -> Result<(), Cont
     Ok(())
 }
 
+/// Every socket that somebody listens on in this network, but for those that the profile names: no network namespace
+/// stops a socket that has a path.
+fn sockets(listed: &str, named: &[PathBuf]) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        // Six columns, an aligned number, and the path, which may hold spaces.
+        let (_, path) = line.splitn(7, ' ').nth(6)?.trim_start().split_once(' ')?;
+        let path = Path::new(path).canonicalize().ok()?;
+        std::fs::symlink_metadata(&path).is_ok_and(|about| about.file_type().is_socket()).then_some(path)
+    };
+    let mut all: Vec<_> = listed.lines().filter(|line| line.contains(" /")).filter_map(path).collect();
+    all.retain(|path| !named.contains(path));
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// Made anew for every session, and never the host's.
 const MADE: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 /// Nobody's own: what else is in there would be given too.
@@ -61,15 +83,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_socket_of_the_host_is_hidden_but_for_those_that_are_named() {
+        let place = tempfile::tempdir().unwrap();
+        let [one, named] = ["a b", "named"].map(|name| place.path().canonicalize().unwrap().join(name));
+        let _listening = [&one, &named].map(|path| std::os::unix::net::UnixListener::bind(path).unwrap());
+        let listed = std::fs::read_to_string("/proc/net/unix").unwrap();
+        let found = sockets(&listed, std::slice::from_ref(&named));
+        assert!(found.contains(&one) && !found.contains(&named), "{found:?}");
+        assert!(sockets(&listed, &[]).contains(&named));
+        assert!(sockets("Num RefCount Protocol\n0: 1 0 0 1 1 9 @/abstract\n", &[]).is_empty());
+    }
+
+    #[test]
     fn a_work_directory_shows_nothing_that_is_hidden() {
         let hide = ["/home/ann/.local/state/avouch".into(), "/work/own/state".into()];
         let of = |work: &str| refuse(Path::new(work), Some(Path::new("/home/ann")), &hide);
         for work in ["/home/ann/src", "/tmp/x", "/srv", "/work/own", "/var/lib/jenkins/job", "/etc/nginx"] {
             assert!(of(work).is_ok(), "{work}");
         }
-        for work in
-            ["/", "/home", "/home/ann", "/home/ann/.local/state/avouch/spool", "/run/user/7", "/tmp", "/usr", "/var", "/proc/1"]
-        {
+        for work in [
+            "/",
+            "/home",
+            "/home/ann",
+            "/home/ann/.local/state/avouch/spool",
+            "/run/user/7",
+            "/tmp",
+            "/usr",
+            "/var",
+            "/proc/1",
+        ] {
             assert!(matches!(of(work), Err(ContainError::WorkDir(_))), "{work}");
         }
     }

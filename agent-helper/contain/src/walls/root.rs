@@ -8,6 +8,7 @@ use super::order::Order;
 use super::own::{Own, cover};
 use crate::profile::{Access, Allowed, Profile, Want};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use std::fs::File;
 use std::io;
@@ -51,7 +52,10 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
     let home = home(order, profile);
     let work = match given.work {
         Some(mount) => Work::Given(mount),
-        None => Work::Found(mounts::find(&order.work_dir).map_err(because(ContainError::WorkDir, "open it"))?),
+        None => {
+            let found = mounts::find_without_links(&order.work_dir);
+            Work::Found(found.map_err(because(ContainError::WorkDir, "open it"))?)
+        }
     };
     let socket = match given.socket {
         Some(mount) => Ok(mount),
@@ -61,7 +65,8 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
     let holes = holes(order, profile);
     let root = NewRoot::over(Path::new(OVER)).map_err(failed("mount a root"))?;
     let mut builder = Builder {
-        scratch: Scratch::new(&root, profile.limits.scratch.bytes()).map_err(failed("mount the session's own files"))?,
+        scratch: Scratch::new(&root, profile.limits.scratch.bytes())
+            .map_err(failed("mount the session's own files"))?,
         root,
         overlay: profile.kernel.overlay,
         lacking: Vec::new(),
@@ -120,7 +125,9 @@ fn home(order: &Order, profile: &Profile) -> Home {
             return openat(&home, ".", flags, Mode::empty()).ok().map(Found::Place);
         };
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        let above = openat2(&home, above, flags | OFlags::DIRECTORY, Mode::empty(), resolve | ResolveFlags::NO_SYMLINKS).ok()?;
+        let above =
+            openat2(&home, above, flags | OFlags::DIRECTORY, Mode::empty(), resolve | ResolveFlags::NO_SYMLINKS)
+                .ok()?;
         if let Ok(to) = rustix::fs::readlinkat(&above, name, Vec::new()) {
             use std::os::unix::ffi::OsStringExt as _;
             return Some(Found::Link(PathBuf::from(std::ffi::OsString::from_vec(to.into_bytes()))));
@@ -194,7 +201,9 @@ impl Builder {
             match found {
                 // A link that is there already is one of the host's, below something that is read.
                 Found::Link(to) => match self.root.link(path, to) {
-                    Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ReadOnlyFilesystem) => {}
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ReadOnlyFilesystem) => {
+                    }
                     done => done?,
                 },
                 Found::Place(place) => self.root.mount(mounts::read_only(place)?, path)?,
@@ -208,7 +217,7 @@ impl Builder {
         own.place(&self.root, self.scratch.part("shm", 0o1777)?, &empty)?;
         self.root.mount(self.scratch.part("vartmp", 0o1777)?, Path::new("/var/tmp"))?;
         for (path, to) in [("/var/run", "/run"), ("/var/lock", "/run/lock")] {
-            if self.root.at(Path::new(path)).is_err_and(|error| error == rustix::io::Errno::NOENT) {
+            if self.root.at(Path::new(path)).is_err_and(|error| error == Errno::NOENT) {
                 // Below a host's /var there is one already, or none can be.
                 let _: io::Result<()> = self.root.link(Path::new(path), Path::new(to));
             }
@@ -285,11 +294,12 @@ impl Builder {
         }
         match self.scratch.over(place) {
             Ok(mount) => Ok(Some(mount)),
-            Err(error) if self.overlay == Want::Required => {
-                Err(ContainError::Seal(format!("no overlayfs in a user namespace, which the profile requires: {error}")))
-            }
+            Err(error) if self.overlay == Want::Required => Err(ContainError::Seal(format!(
+                "no overlayfs in a user namespace, which the profile requires: {error}"
+            ))),
             Err(_) => {
-                let sentence = "this host has no overlayfs in a user namespace: what the profile copies can only be read";
+                let sentence =
+                    "this host has no overlayfs in a user namespace: what the profile copies can only be read";
                 if !self.lacking.iter().any(|said| said == sentence) {
                     self.lacking.push(sentence.to_owned());
                 }
@@ -320,34 +330,48 @@ impl Builder {
     /// Covers what no session may see, wherever it would show.
     fn hide(&self, order: &Order, profile: &Profile) -> io::Result<()> {
         let empty = openat(&self.scratch.top, "empty", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let written = self.written(order, profile);
         for path in order.hide.iter().chain(&profile.files.hide) {
             match self.root.at(path) {
-                Ok(place) => {
-                    self.pin(order, path)?;
-                    cover(&place, &empty)?;
+                Ok(_) => {
+                    self.pin(&written, path)?;
+                    // Found anew, as what was found before is below what is pinned.
+                    cover(&self.root.at(path)?, &empty)?;
                 }
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
-                // Through a link inside it is covered where it really is, as these paths are the host's own.
-                Err(rustix::io::Errno::LOOP) => {}
+                // Not there, or beyond what the session may pass. Behind a link it is covered where it really is.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
+    /// What of the host a session writes.
+    fn written(&self, order: &Order, profile: &Profile) -> Vec<PathBuf> {
+        let entries = profile.home.iter().filter(|entry| entry.access == Access::Write);
+        let home = order.home.as_deref().unwrap_or(Path::new("/"));
+        entries.map(|entry| home.join(&entry.path)).chain([order.work_dir.clone()]).collect()
+    }
+
     /// Directories above something covered must stay where they are: moved away, it would be found by the next
     /// session under another name. A mount point cannot be moved.
-    fn pin(&self, order: &Order, path: &Path) -> io::Result<()> {
-        let above = path.ancestors().skip(1).filter(|above| above.starts_with(&order.work_dir));
-        for above in above.filter(|above| *above != order.work_dir) {
-            let place = self.root.at(above)?;
+    fn pin(&self, written: &[PathBuf], path: &Path) -> io::Result<()> {
+        let inside = |above: &&Path| written.iter().any(|top| above.starts_with(top) && above != top);
+        let mut above: Vec<_> = path.ancestors().skip(1).filter(inside).collect();
+        above.reverse();
+        for directory in above {
+            let place = self.root.at(directory)?;
             attach(mounts::copy(&place)?, place)?;
         }
         Ok(())
     }
 
     fn enter(&self) -> io::Result<()> {
-        set_attributes(self.root.top(), false, Attributes { read_only: true, no_devices: true, ..Attributes::default() })?;
+        set_attributes(
+            self.root.top(),
+            false,
+            Attributes { read_only: true, no_devices: true, ..Attributes::default() },
+        )?;
         rustix::process::fchdir(self.root.top())?;
         // The old root is put over the new one, and taken away from there (pivot_root(2)).
         rustix::process::pivot_root(".", ".")?;

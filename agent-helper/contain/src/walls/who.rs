@@ -45,9 +45,9 @@ impl Who {
 fn settled(caller: &Caller<'_>) -> Result<Option<Who>, ContainError> {
     if caller.uid != ROOT {
         return match caller.asked {
-            Some(uid) if uid != caller.uid => {
-                Err(ContainError::NoId(format!("only root can give a session another id than its own, {uid} was asked for")))
-            }
+            Some(uid) if uid != caller.uid => Err(ContainError::NoId(format!(
+                "only root can give a session another id than its own, {uid} was asked for"
+            ))),
             _ => Ok(Some(Who { uid: caller.uid, gid: caller.gid, other: false })),
         };
     }
@@ -67,11 +67,13 @@ fn settled(caller: &Caller<'_>) -> Result<Option<Who>, ContainError> {
 /// The user's own group, unless it is root's.
 fn group_of(users: &str, uid: u32) -> Option<u32> {
     let uid = uid.to_string();
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':').skip(2);
-        (fields.next()? == uid).then(|| fields.next()?.parse().ok())?
-    })
-    .filter(|gid| *gid != ROOT)
+    users
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':').skip(2);
+            (fields.next()? == uid).then(|| fields.next()?.parse().ok())?
+        })
+        .filter(|gid| *gid != ROOT)
 }
 
 /// An id that no user and no process has, above every range that is handed out elsewhere.
