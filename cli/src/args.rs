@@ -50,7 +50,7 @@ pub enum Command {
     Dev,
     /// Run a program as an agent, in a session of its own.
     #[command(
-        before_help = "Examples:\n  avouch run -- claude                              under `avouch dev`: as the agent claude\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'"
+        before_help = "Examples:\n  avouch run -- claude                              under `avouch dev`: as the agent claude\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher --contain=strict -- python agent.py\n  avouch run --agent researcher --contain --explain -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'"
     )]
     Run(Run),
     /// Run the issuer.
@@ -171,6 +171,22 @@ pub struct Run {
     /// Register that agent without asking.
     #[arg(long, conflicts_with = "agent")]
     pub yes: bool,
+    /// Contain it: nothing but the session's broker, its own work directory and what the profile names is reached.
+    /// Profiles are open, work, strict and files of your own; work without one.
+    #[arg(long, value_name = "PROFILE", num_args = 0..=1, require_equals = true, default_missing_value = "work")]
+    pub contain: Option<String>,
+    /// Do not contain it, whatever the helper's settings say.
+    #[arg(long, conflicts_with = "contain")]
+    pub no_contain: bool,
+    /// Keep this variable, although it looks like a secret or leads out of the session.
+    #[arg(long, value_name = "NAME", conflicts_with = "no_contain")]
+    pub env: Vec<OsString>,
+    /// Print what the program would reach, and end.
+    #[arg(long)]
+    pub explain: bool,
+    /// The user behind a contained session that root opens; never root.
+    #[arg(long, value_name = "UID", conflicts_with = "no_contain")]
+    pub uid: Option<u32>,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

@@ -132,6 +132,10 @@ impl Door {
                 }
                 self.end(open).await;
             }
+            // It has heard the terms, and left.
+            Err(Refused::Intake(BadIntake::Io(error))) => {
+                tracing::debug!(pid = peer.pid(), uid = peer.uid(), %error, "session.open.left");
+            }
             Err(refused) => self.refuse(&mut stream, &refused, &asked, peer.pid(), peer.uid()).await,
         }
     }

@@ -71,7 +71,7 @@ impl Refused {
             }
             Self::Listener(_) => "Hand over a TCP socket that listens on a loopback address and is no other session's.",
             Self::Walls(NoWalls::Unseen(_)) => {
-                "Run the helper as root or as this user, or give it CAP_SYS_PTRACE; or run without walls (--no-contain)."
+                "Let the helper see all of /proc (hidepid=0, ProtectProc=default), or run without walls (--no-contain)."
             }
             Self::Walls(NoWalls::OldKernel) => "Use a newer kernel, or run without walls (--no-contain).",
             Self::Walls(_) => "Use an avouch of the same version as the helper, or run without walls (--no-contain).",

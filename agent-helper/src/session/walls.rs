@@ -42,8 +42,8 @@ pub enum NoWalls {
     /// The same namespace as ours.
     #[error("the session shares the helper's {0} namespace")]
     Shared(&'static str),
-    /// Another user's, and we have no right to look.
-    #[error("the helper may not look at the namespaces of that user's processes")]
+    /// `/proc` is hidden from us, or broken.
+    #[error("the helper cannot see that user's processes in /proc")]
     Unseen(#[source] io::Error),
     /// It listens elsewhere than inside.
     #[error("the listener is not in the session's network namespace")]
@@ -109,7 +109,7 @@ pub fn verify(init: OwnedFd, profile: &str, listener: &Listener, caller: &Peer) 
     }
     let status = Status::of(init.pid()).map_err(|_| NoWalls::Gone)?;
     judge_status(&status, caller.uid())?;
-    judge_namespaces(&Namespaces::of(init.pid()).map_err(unseen)?, &Namespaces::own().map_err(NoWalls::Unseen)?)?;
+    judge_namespaces(Namespaces::of(init.pid()), &Namespaces::own().map_err(NoWalls::Unseen)?)?;
     judge_listener(&init, listener)?;
     if look::leads_further(init.pid()).map_err(unseen)? {
         return Err(NoWalls::Open);
@@ -139,7 +139,14 @@ fn judge_status(status: &Status, caller: u32) -> Result<(), NoWalls> {
     Ok(())
 }
 
-fn judge_namespaces(session: &Namespaces, own: &Namespaces) -> Result<(), NoWalls> {
+/// That its PID namespace is another one its number there shows, and the list of its sockets its network namespace. The
+/// rest only who may trace it can see: a helper of another user, without CAP_SYS_PTRACE, does not. None of it could not
+/// be forged by a caller of that uid.
+fn judge_namespaces(session: io::Result<Namespaces>, own: &Namespaces) -> Result<(), NoWalls> {
+    let session = match session {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        session => session.map_err(unseen)?,
+    };
     match session.shared_with(own) {
         Some(kind) => Err(NoWalls::Shared(kind)),
         None => Ok(()),
@@ -182,6 +189,17 @@ mod tests {
         assert_eq!(names("work"), ["work", "open"]);
         assert_eq!(names("open"), ["open"]);
         assert_eq!(names("my-own"), ["my-own"]);
+    }
+
+    #[test]
+    fn namespaces_that_nobody_may_see_are_no_reason_and_those_that_are_shared_are() {
+        let own = || Namespaces::own().unwrap();
+        let denied = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(judge_namespaces(denied(), &own()).is_ok());
+        assert!(matches!(judge_namespaces(Ok(own()), &own()), Err(NoWalls::Shared("pid"))));
+        let gone = Err(io::ErrorKind::NotFound.into());
+        assert!(matches!(judge_namespaces(gone, &own()), Err(NoWalls::Gone)));
+        assert!(matches!(judge_namespaces(Err(io::ErrorKind::Other.into()), &own()), Err(NoWalls::Unseen(_))));
     }
 
     #[test]

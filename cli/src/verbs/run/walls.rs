@@ -1,0 +1,160 @@
+//! What of a session is contained, and what is said about it.
+
+use crate::args;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use avouch_config::Paths;
+use avouch_contain::{
+    BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Profile, SessionEnvironment, SessionFiles, WORKLOAD_SOCKET,
+};
+use avouch_wire::local::{SessionOpened, SessionTerms};
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The profile to contain it by; none if it is not to be contained.
+pub fn profile(order: &args::Run, terms: &SessionTerms) -> Result<Option<Profile>, Failure> {
+    let name = match (&order.contain, order.no_contain) {
+        (_, true) => return Ok(None),
+        (Some(name), false) => name.as_str(),
+        (None, false) if terms.contain_required => USUAL,
+        (None, false) => return Ok(None),
+    };
+    let places = Profile::directories(directory("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config"))));
+    let found = Profile::find(name, &places).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    Ok(Some(found))
+}
+
+/// Everything that the session is made from.
+pub fn settle(profile: Profile, order: &args::Run, terms: &SessionTerms) -> Result<Contain, Failure> {
+    let work_dir = std::env::current_dir()
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot tell the work directory: {error}")))?;
+    let ours = [Some(Paths::system()), Paths::user()].into_iter().flatten();
+    let hide = ours.flat_map(|paths| [paths.config, paths.state, paths.runtime]);
+    let hide = hide.chain(terms.hidden.iter().map(PathBuf::from));
+    // What is its own there is no one else's: /run is made anew.
+    let mut hide: Vec<_> = hide.filter(|path| !Path::new(WORKLOAD_SOCKET).starts_with(path)).collect();
+    hide.sort();
+    hide.dedup();
+    Ok(Contain {
+        profile,
+        workload_socket: PathBuf::from(&terms.workload_socket),
+        work_dir,
+        home: home(),
+        runtime_dir: directory("XDG_RUNTIME_DIR"),
+        hide,
+        uid: order.uid,
+    })
+}
+
+/// Why there is no contained session, with the way to go without, which nobody but the caller goes.
+pub fn none(error: &ContainError) -> Failure {
+    let without = "`avouch doctor` says what this host lacks; --no-contain runs it without walls";
+    match error {
+        ContainError::NoId(_) | ContainError::IdMap(_) | ContainError::WorkDir(_) => {
+            Failure::new(Exit::Usage, error.to_string())
+        }
+        _ => Failure::new(Exit::Failure, error.to_string()).then(format!("{without}.")),
+    }
+}
+
+/// What is to be known before it starts, once.
+pub fn say(secrets: &[String], lacking: &[String]) {
+    if !secrets.is_empty() {
+        output::talk(format!(
+            "avouch: not passed on, as they look like secrets: {} (--env NAME keeps one)",
+            secrets.join(", ")
+        ));
+    }
+    for what in lacking {
+        output::talk(format!("avouch: {what}"));
+    }
+}
+
+/// What a program reaches that is not contained, in one sentence.
+pub fn not_contained() -> String {
+    match rustix::process::geteuid().as_raw() {
+        0 => "not contained: the program can read every file and process of this host, avouch's keys among them, and \
+              reach any network"
+            .to_owned(),
+        uid => format!(
+            "not contained: the program can read every file and process of uid {uid}, avouch's own among them if it runs \
+             as that uid, and reach any network"
+        ),
+    }
+}
+
+/// The names of a contained session lead to places of its own.
+pub fn environment(proxy: SocketAddr) -> SessionEnvironment {
+    SessionEnvironment {
+        workload_socket: PathBuf::from(WORKLOAD_SOCKET),
+        proxy,
+        bundle_file: PathBuf::from(BUNDLE_FILE),
+        extra_file: PathBuf::from(EXTRA_FILE),
+    }
+}
+
+/// The contents of what the helper wrote outside.
+pub fn files(opened: &SessionOpened) -> Result<SessionFiles, Failure> {
+    let read = |path: &str| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(Path::new(path));
+        let read = file.and_then(|file| file.take(LONGEST_BUNDLE).read_to_end(&mut bytes));
+        read.map(|_| bytes)
+            .map_err(|error| Failure::new(Exit::Failure, format!("cannot read the session's roots {path}: {error}")))
+    };
+    Ok(SessionFiles { bundle: read(&opened.bundle_file)?, extra: read(&opened.extra_file)? })
+}
+
+fn home() -> Option<PathBuf> {
+    directory("HOME")
+}
+
+fn directory(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The profile of `--contain` alone.
+const USUAL: &str = "work";
+/// More than all public roots together.
+const LONGEST_BUNDLE: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser as _;
+
+    fn order(flags: &[&str]) -> args::Run {
+        let line = [&["avouch", "run", "--agent", "a"], flags, &["--", "true"]].concat();
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Run(order) => order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_session_is_contained_where_the_terms_or_the_caller_say_so_and_never_against_the_caller() {
+        let terms = |contain_required| SessionTerms { contain_required, ..SessionTerms::default() };
+        let of = |flags: &[&str], required| {
+            profile(&order(flags), &terms(required)).unwrap().map(|profile| profile.name().to_owned())
+        };
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!((of(&[], false), of(&[], true)), (None, name("work")));
+        assert_eq!((of(&["--no-contain"], false), of(&["--no-contain"], true)), (None, None));
+        for required in [false, true] {
+            assert_eq!(of(&["--contain"], required), name("work"));
+            assert_eq!(of(&["--contain=strict"], required), name("strict"));
+        }
+        assert_eq!(profile(&order(&["--contain=none-such"]), &terms(false)).unwrap_err().code(), 2);
+        assert!(Cli::try_parse_from(["avouch", "run", "--contain", "--no-contain", "--", "true"]).is_err());
+    }
+
+    #[test]
+    fn a_missing_ability_is_named_with_the_way_to_go_without() {
+        let failure = none(&ContainError::UserNamespaces("EPERM".to_owned())).to_string();
+        assert!(failure.contains("EPERM") && failure.contains("--no-contain"), "{failure}");
+        let failure = none(&ContainError::NoId("0 was asked for".to_owned())).to_string();
+        assert!(failure.contains("--uid") && !failure.contains("--no-contain"), "{failure}");
+    }
+}
