@@ -22,7 +22,7 @@ pub fn scrub(inherited: impl Iterator<Item = (OsString, OsString)>, keep: &[OsSt
         let printable = || name.to_string_lossy().escape_debug().to_string();
         if keep.contains(&name) {
             scrubbed.environment.push((name, value));
-        } else if leads_out(&name) {
+        } else if leads_out(&name) || leads_nowhere(&name, &value) {
             scrubbed.ways_out.push(printable());
         } else if looks_like_secret(&name.to_string_lossy(), &value.to_string_lossy()) {
             scrubbed.secrets.push(printable());
@@ -38,6 +38,12 @@ pub fn scrub(inherited: impl Iterator<Item = (OsString, OsString)>, keep: &[OsSt
 fn leads_out(name: &OsStr) -> bool {
     let begins = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     WAYS_OUT.iter().any(|known| name == OsStr::new(known)) || FAMILIES.iter().any(begins)
+}
+
+/// A directory for temporary files that a session has not.
+fn leads_nowhere(name: &OsStr, value: &OsStr) -> bool {
+    let is = |all: &[&str], one: &OsStr| all.iter().any(|known| one == OsStr::new(known));
+    is(&TEMPORARY, name) && !is(&["/tmp", "/var/tmp"], value)
 }
 
 /// Sockets, displays and agents of the user's session; code that is loaded into every program. The sockets are not there in
@@ -100,6 +106,7 @@ const WAYS_OUT: &[&str] = &[
     "XDG_RUNTIME_DIR",
     "ZELLIJ",
 ];
+const TEMPORARY: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
 /// How the names of a program's sockets and helpers begin.
 const FAMILIES: &[&str] = &["VSCODE_GIT_", "VSCODE_IPC_"];
 
@@ -126,6 +133,8 @@ mod tests {
             ("LD_PRELOAD", "/x.so"),
             ("VSCODE_GIT_IPC_HANDLE", "/run/user/1/x"),
             ("TERM", "xterm"),
+            ("TMPDIR", "/home/u/tmp"),
+            ("TMP", "/tmp"),
             ("NPM_TOKEN", "secret of npm"),
             ("GITHUB_TOKEN", "avouch:github"),
             ("DATABASE_URL", "postgres://u:hunter2@db/x"),
@@ -133,13 +142,14 @@ mod tests {
         ];
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let (kept, secrets, ways_out) = of(&inherited, &["OPENAI_API_KEY"]);
-        assert_eq!(kept, names(&["PATH", "TERM", "GITHUB_TOKEN", "OPENAI_API_KEY"]));
+        assert_eq!(kept, names(&["PATH", "TERM", "TMP", "GITHUB_TOKEN", "OPENAI_API_KEY"]));
         assert_eq!(secrets, names(&["DATABASE_URL", "NPM_TOKEN"]));
         let all = [
             "DBUS_SESSION_BUS_ADDRESS",
             "DOCKER_HOST",
             "LD_PRELOAD",
             "SSH_AUTH_SOCK",
+            "TMPDIR",
             "VSCODE_GIT_IPC_HANDLE",
             "XDG_RUNTIME_DIR",
         ];
