@@ -15,9 +15,12 @@ use crate::profile::Limits;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::io;
 
-/// Sets the limits for this process and all that it starts. A lower limit that is in force already stays.
+/// Sets the limits for this process and all that it starts. A lower limit that is in force already stays. Should the host
+/// itself run out of memory (rlimits do not count what is shared), the session's processes are ended first.
 pub(crate) fn apply(limits: &Limits) -> io::Result<()> {
-    apply_to(None, limits)
+    apply_to(None, limits)?;
+    let now = std::fs::read_to_string(FIRST_TO_GO)?.trim().parse().unwrap_or(0);
+    if now < EXPENDABLE { std::fs::write(FIRST_TO_GO, EXPENDABLE.to_string()) } else { Ok(()) }
 }
 
 fn apply_to(process: Option<Pid>, limits: &Limits) -> io::Result<()> {
@@ -36,3 +39,7 @@ fn apply_to(process: Option<Pid>, limits: &Limits) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// See proc_pid_oom_score_adj(5): from -1000 to 1000, the largest first.
+const FIRST_TO_GO: &str = "/proc/self/oom_score_adj";
+const EXPENDABLE: i32 = 500;

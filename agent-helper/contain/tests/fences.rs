@@ -73,6 +73,8 @@ fn a_session_forks_to_its_limit_and_no_further(hardened: &Hardened) {
     let fork = "i=0; while [ $i -lt 100 ]; do sleep 60 & i=$((i+1)); echo $i > count; done";
     let (_, many) = run(hardened, "processes = 1000", fork);
     assert_eq!(many, "100", "the control");
+    let (_, first_to_go) = run(hardened, "processes = 1000", "cat /proc/self/oom_score_adj > count");
+    assert!(first_to_go.parse().is_ok_and(|score: i32| score >= 500), "{first_to_go}");
     let (code, few) = run(hardened, "processes = 20", fork);
     let few: u32 = few.parse().expect("a number");
     assert!(code != 0 && (10..20).contains(&few), "{few} processes, and then {code}");
