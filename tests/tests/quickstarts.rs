@@ -58,13 +58,15 @@ fn the_page_of_gos_net_http() {
 #[test]
 fn the_page_of_cargo() {
     let arrived = Page { name: "cargo", host: "crates.example.com", slot: Slot::Header("authorization") }.run();
-    assert!(arrived.contains(&"GET /crates/greeting/0.1.0/download".to_owned()), "{arrived:?}");
+    // The crate itself may be in a cache.
+    assert!(arrived.contains(&"GET /index/gr/ee/greeting".to_owned()), "{arrived:?}");
 }
 
 #[test]
 fn the_page_of_npm() {
     let arrived = Page { name: "npm", host: "npm.example.com", slot: Slot::Bearer }.run();
-    assert!(arrived.iter().any(|request| request.ends_with(".tgz")), "{arrived:?}");
+    // The package itself may be in a cache.
+    assert!(arrived.contains(&"GET /acme-greeting".to_owned()), "{arrived:?}");
 }
 
 #[test]
