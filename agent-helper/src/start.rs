@@ -57,9 +57,18 @@ impl Helper {
     async fn take(config: HelperConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         config::make_private_dir(&config.state_dir).map_err(StartError::directory(&config.state_dir))?;
         config::make_shared_dir(&config.runtime_dir).map_err(StartError::directory(&config.runtime_dir))?;
-        let runtime = |name: &str| config.runtime_dir.join(name);
         // First of all: a second helper on the same state stops here, and has touched nothing (U14).
         let spool = open_spool(&config.state_dir.join(config::SPOOL_DIR), clock.clone()).await?;
+        let taken = Self::with(spool.clone(), config, clock).await;
+        if taken.is_err() {
+            // Its thread has it until it ends: whoever starts again at once shall not find it taken.
+            spool.close().await;
+        }
+        taken
+    }
+
+    async fn with(spool: Spool, config: HelperConfig, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let runtime = |name: &str| config.runtime_dir.join(name);
         let sockets = Sockets {
             workload: runtime(config::WORKLOAD_SOCKET),
             session: runtime(config::SESSION_SOCKET),
@@ -343,3 +352,20 @@ const MAX_MESSAGE: usize = 256 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const REFUSALS_PER_SECOND: u32 = 20;
 const REFUSALS_AT_ONCE: u32 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avouch_words::{SystemClock, TrustDomain};
+
+    #[tokio::test]
+    async fn a_start_that_fails_leaves_the_state_to_the_next_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let trust_domain = TrustDomain::parse("start.test").unwrap();
+        let config = HelperConfig::new(trust_domain, "127.0.0.1:1".to_owned(), &config::Paths::below(dir.path()));
+        for _ in 0..50 {
+            let failed = Helper::build(config.clone(), Arc::new(SystemClock)).await.map(drop).unwrap_err();
+            assert!(matches!(failed, StartError::NotJoined), "{failed}");
+        }
+    }
+}
