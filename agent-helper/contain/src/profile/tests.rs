@@ -182,3 +182,11 @@ fn sizes_are_bytes_or_a_share_of_the_host() {
     let (half, all) = (Size::Share(50).bytes(), Size::Share(100).bytes());
     assert!(half > 0 && all >= half * 2 && all - half * 2 < 200);
 }
+
+#[test]
+fn the_profile_in_the_docs_can_be_read() {
+    let page = include_str!("../../../../docs/contained.md");
+    let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a profile");
+    let profile = Profile::parse("mine", text).expect("profile");
+    assert_eq!((profile.sockets.len(), profile.limits.wall_time), (1, Some(Duration::from_secs(8 * 3600))));
+}
