@@ -146,6 +146,7 @@ impl Helper {
             states: states.subscribe(),
             freshness: freshness.clone(),
             issuer: config.issuer.clone(),
+            contain_required: config.session.contain == config::Contain::Required,
             contact: contact.clone(),
             spool: spool.clone(),
             sealed,

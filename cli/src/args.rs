@@ -88,9 +88,7 @@ pub enum Command {
         verb: CredentialVerb,
     },
     /// Values of credentials, sealed on this node.
-    #[command(
-        before_help = "Example:\n  avouch secret put github --preset github --value-stdin"
-    )]
+    #[command(before_help = "Example:\n  avouch secret put github --preset github --value-stdin")]
     Secret {
         /// Verb.
         #[command(subcommand)]

@@ -70,7 +70,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Man(order) => man::write(&order.dir).map(|()| 0),
         Command::Preset { verb } => verbs::preset::run(output, &verb).map(|()| 0),
         Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
-        Command::Doctor => small_runtime()?.block_on(doctor::run(&context)),
+        Command::Doctor => doctor::run(&context),
         other => small_runtime()?.block_on(verb(&context, other)).map(|()| 0),
     }
 }

@@ -50,6 +50,8 @@ pub struct Desk {
     pub freshness: Arc<Freshness>,
     /// Where the issuer is.
     pub issuer: String,
+    /// Whether sessions are contained unless the caller says otherwise.
+    pub contain_required: bool,
     /// How it stands with it.
     pub contact: Arc<Contact>,
     /// The audit spool.

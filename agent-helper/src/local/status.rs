@@ -32,5 +32,6 @@ pub fn answer(desk: &Desk) -> StatusReply {
         contact_reason,
         clock_ahead_ms: contact.clock_ahead_ms,
         svid_expires_ms: contact.svid_expires.0,
+        contain_required: desk.contain_required,
     }
 }

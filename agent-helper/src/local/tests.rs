@@ -55,6 +55,7 @@ async fn rig(operators: &[u32]) -> Rig {
         states: watch::Sender::new(None).subscribe(),
         freshness,
         issuer: "issuer.example.test:8443".to_owned(),
+        contain_required: false,
         contact: Arc::new(crate::contact::Contact::new(avouch_words::Millis(0))),
         spool,
         sealed: sealed.clone(),

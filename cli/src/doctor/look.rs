@@ -5,7 +5,7 @@ mod programs;
 mod session;
 mod sockets;
 
-use super::scene::{Answer, Identity, Issuer, PeerProcess, Scene};
+use super::scene::{Answer, Identity, Issuer, Lacking, PeerProcess, Scene};
 use crate::endpoints::{Directories, Socket};
 use crate::workload::Client;
 use avouch_config::{HelperConfig, LastFault, Paths, StartError};
@@ -20,8 +20,27 @@ use avouch_words::Millis;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Looks at everything once.
-pub async fn look(directories: &Directories, now: Millis) -> Scene {
+/// Tries what this host gives to contained sessions, outside one. It wants the main thread with no other beside it.
+pub fn host() -> Option<Vec<Lacking>> {
+    let mut variables = std::env::vars_os().filter_map(|(_, value)| value.into_string().ok());
+    if variables.map(|value| session::files_of(&value)).any(|files| files.is_some()) {
+        return None;
+    }
+    let host = avouch_contain::Host::look();
+    let lacking = |ability: &avouch_contain::Ability| match &ability.found {
+        avouch_contain::Found::No(why) => Some(Lacking {
+            name: ability.name,
+            needed: ability.needed,
+            why: why.clone(),
+            fix: ability.fix.clone().unwrap_or_default(),
+        }),
+        avouch_contain::Found::Yes(_) | avouch_contain::Found::Unknown => None,
+    };
+    Some(host.abilities().iter().filter_map(lacking).collect())
+}
+
+/// Looks at everything else once.
+pub async fn look(directories: &Directories, now: Millis, host: Option<Vec<Lacking>>) -> Scene {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let environment = environment.collect();
@@ -40,6 +59,7 @@ pub async fn look(directories: &Directories, now: Millis) -> Scene {
         uid: rustix::process::geteuid().as_raw(),
         node: programs::node_version(&environment).await,
         session,
+        host,
         doors,
         peer: workload.as_ref().and_then(|socket| peer_process(socket)),
         identity: match workload {

@@ -68,8 +68,11 @@ impl State {
 }
 
 /// Looks, judges and tells. Fails if something is wrong.
-pub async fn run(context: &Context) -> Result<u8, Failure> {
-    let scene = look::look(&context.directories, context.output.now()).await;
+pub fn run(context: &Context) -> Result<u8, Failure> {
+    // Before there is a runtime.
+    let host = look::host();
+    let looking = look::look(&context.directories, context.output.now(), host);
+    let scene = crate::small_runtime()?.block_on(looking);
     let findings = checks::all(&scene);
     let first = first_line(&findings, scene.inside());
     match context.output.format() {

@@ -35,6 +35,8 @@ pub struct Scene {
     pub disks: Vec<Disk>,
     /// Node, if there is one in PATH.
     pub node: Option<String>,
+    /// What this host lacks for contained sessions, the needed first; not tried inside a session.
+    pub host: Option<Vec<Lacking>>,
     /// The machine's own certificates.
     pub system_roots: Option<PathBuf>,
 }
@@ -126,6 +128,19 @@ pub struct Disk {
     pub writable: bool,
 }
 
+/// Something that containment takes from a host, and this one has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// Its name.
+    pub name: &'static str,
+    /// There is no contained session without it.
+    pub needed: bool,
+    /// What trying it showed.
+    pub why: String,
+    /// A command, or what to change.
+    pub fix: String,
+}
+
 impl Scene {
     /// Whether this process is inside a session.
     pub fn inside(&self) -> bool {
@@ -199,6 +214,7 @@ pub mod tests {
             identity: Identity::Nobody,
             disks: Vec::new(),
             node: None,
+            host: Some(Vec::new()),
             system_roots: Some("/etc/ssl/certs/ca-certificates.crt".into()),
         }
     }
@@ -225,6 +241,7 @@ pub mod tests {
             }),
             helper: Answer::Refused(INSIDE.to_owned()),
             issuer: Answer::Refused(INSIDE.to_owned()),
+            host: None,
             identity: Identity::Known(vec!["spiffe://t.test/agent/researcher".to_owned()]),
             ..sound()
         }

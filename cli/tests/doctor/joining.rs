@@ -2,7 +2,7 @@
 //! the helper's clock can be turned.
 
 use crate::home::{AVOUCH, Said};
-use avouch_config::{HelperConfig, JoinToken, Paths, ServerConfig};
+use avouch_config::{Contain, HelperConfig, JoinToken, Paths, ServerConfig, Session};
 use avouch_helper::{Helper, StartError};
 use avouch_server::Issuer;
 use avouch_wire::admin::CreateTokenRequest;
@@ -51,7 +51,9 @@ impl Place {
     }
 
     fn settings(&self) -> HelperConfig {
-        HelperConfig::new(self.domain.clone(), self.issuer.to_string(), &Paths::below(self.dir.path()))
+        let settings =
+            HelperConfig::new(self.domain.clone(), self.issuer.to_string(), &Paths::below(self.dir.path()));
+        HelperConfig { session: Session { contain: Contain::Required }, ..settings }
     }
 
     async fn token(&self, ttl_seconds: u32) -> JoinToken {
@@ -166,4 +168,37 @@ impl Place {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_user_namespaces_where_sessions_have_to_be_contained() {
+    let place = Place::start().await;
+    let _helper = place.runs(Arc::new(Turned(AtomicI64::new(0)))).await;
+    // Below one user namespace there may be no more than this one other, so that a session can have none.
+    let run = place.dir.path().join("run");
+    let script = format!(
+        "echo 1 > /proc/sys/user/max_user_namespaces && exec unshare --user --map-user=4711 --map-group=4711 \
+         {AVOUCH} --runtime-dir {} doctor",
+        run.display()
+    );
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--user", "--map-root-user", "/bin/sh", "-c", &script]);
+    command.env("HOME", place.dir.path()).env("PATH", "/usr/bin:/bin").env_remove("AVOUCH_OUTPUT");
+    command.env_remove("SPIFFE_ENDPOINT_SOCKET");
+    let mut said = None;
+    for _ in 0..TRIES {
+        let output = command.output().unwrap();
+        if output.stdout.is_empty() {
+            println!("not run: this host gives no user namespaces: {}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        let now = Said::of(&output);
+        let ready = now.first.contains("contain");
+        said = Some(now);
+        if ready {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    said.unwrap().names("cannot contain a session", "`avouch run --no-contain`");
 }

@@ -3,6 +3,7 @@
 
 mod agent;
 mod clock;
+mod containment;
 mod disk;
 mod endpoint;
 mod helper;
@@ -36,6 +37,7 @@ const ALL: &[Check] = &[
     trust::judge,
     proxy::judge,
     node::judge,
+    containment::judge,
 ];
 
 /// All of them, in order.

@@ -32,7 +32,7 @@ pub async fn look(environment: &BTreeMap<String, String>) -> Option<Session> {
 }
 
 /// The directory of a session's files, if a variable leads to one of the two.
-fn files_of(value: &str) -> Option<PathBuf> {
+pub fn files_of(value: &str) -> Option<PathBuf> {
     let path = Path::new(value);
     let other = match path.file_name()?.to_str()? {
         BUNDLE => EXTRA,

@@ -67,11 +67,7 @@ pub async fn run(context: &Context) -> Result<(), Failure> {
     }
 }
 
-async fn part<T>(
-    context: &Context,
-    socket: Socket,
-    ask: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
-) -> Part<T> {
+async fn part<T>(context: &Context, socket: Socket, ask: impl AsyncFnOnce(Channel) -> Result<T, Failure>) -> Part<T> {
     if context.directories.find(socket).is_err() {
         return Part::Absent;
     }
@@ -91,12 +87,7 @@ async fn issuer(channel: Channel) -> Result<Issuer, Failure> {
         agents: admin.list_agents(admin::ListAgentsRequest {}).await.map_err(failed)?.into_inner().agents,
         grants: admin.list_grants(admin::ListGrantsRequest {}).await.map_err(failed)?.into_inner().grants,
         locks: admin.list_locks(admin::ListLocksRequest { all: false }).await.map_err(failed)?.into_inner().locks,
-        instances: admin
-            .list_instances(admin::ListInstancesRequest {})
-            .await
-            .map_err(failed)?
-            .into_inner()
-            .instances,
+        instances: admin.list_instances(admin::ListInstancesRequest {}).await.map_err(failed)?.into_inner().instances,
         refusals: admin
             .list_refusals(admin::ListRefusalsRequest { limit: 0 })
             .await
@@ -134,10 +125,9 @@ impl Issuer {
             at: Millis(node.svid_expires_ms),
         });
         let keys = self.status.authorities.iter().filter(|key| key.state == ACTIVE);
-        let keys = keys.filter(|key| soon(key.not_after_ms, KEY_WARNING)).map(|key| Ending {
-            what: format!("the {} key that signs", key.purpose),
-            at: Millis(key.not_after_ms),
-        });
+        let keys = keys
+            .filter(|key| soon(key.not_after_ms, KEY_WARNING))
+            .map(|key| Ending { what: format!("the {} key that signs", key.purpose), at: Millis(key.not_after_ms) });
         let locks = self.locks.iter().filter(|lock| lock.expires_ms > 0).map(|lock| Ending {
             what: format!("the lock on {} ({})", lock.agent, lock.id),
             at: Millis(lock.expires_ms),

@@ -43,6 +43,9 @@ pub struct StatusReply {
     /// When the node's SVID ends.
     #[prost(int64, tag = "16")]
     pub svid_expires_ms: i64,
+    /// Sessions are contained unless the caller says otherwise.
+    #[prost(bool, tag = "17")]
+    pub contain_required: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSessionsRequest {}
