@@ -3,6 +3,7 @@
 
 use super::client::{Client, Open};
 use super::order::{Order, Report};
+use super::tries;
 use crate::failure::{Exit, Failure};
 use crate::workload;
 use avouch_words::{Clock as _, SystemClock};
@@ -67,6 +68,7 @@ fn carry_out(order: Order, client: &Client, held: &mut Vec<Held>) -> io::Result<
             report.at_us = boot_us();
             Ok(report)
         }
+        Order::GoRound(target) => Ok(tries::all(&target)),
     }
 }
 

@@ -5,7 +5,7 @@ use super::place::Place;
 use crate::failure::{Exit, Failure};
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -15,10 +15,20 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 #[derive(Debug)]
 pub struct HelperProcess(Child);
 
+/// What stands around an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walls {
+    /// Namespaces and all.
+    Contained,
+    /// What a uid has anyway.
+    None,
+}
+
 /// An agent in a session of its own, told what to do.
 #[derive(Debug)]
 pub struct Agent {
     name: &'static str,
+    log: PathBuf,
     run: Child,
     orders: ChildStdin,
     reports: BufReader<ChildStdout>,
@@ -45,6 +55,11 @@ impl HelperProcess {
         command.spawn().map(Self).map_err(|error| failed("start a helper", &error))
     }
 
+    /// Its number.
+    pub fn number(&self) -> i32 {
+        self.0.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default()
+    }
+
     /// Whether it has ended already.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().ok().flatten()
@@ -66,19 +81,26 @@ impl HelperProcess {
 }
 
 impl Agent {
-    /// `avouch run --agent NAME -- avouch demo-agent`.
-    pub fn start(place: &Place, runtime_dir: &Path, name: &'static str) -> Result<Self, Failure> {
-        let log = File::create(place.file(&format!("{name}.log"))).map_err(|error| failed("make a log", &error))?;
-        let run = ["run", "--agent", name, "--"].map(OsString::from);
-        let agent = [own_program()?, "demo-agent".into()];
-        let args = ["--runtime-dir".into(), runtime_dir.into()].into_iter().chain(run).chain(agent);
+    /// `avouch run --agent NAME --contain -- ./avouch demo-agent`, or `--no-contain`, in a folder of its own.
+    pub fn start(place: &Place, name: &'static str, walls: Walls) -> Result<Self, Failure> {
+        let contain = if walls == Walls::Contained { "--contain" } else { "--no-contain" };
+        let folder = place.file(&format!("{name}{contain}"));
+        let program = folder.join("avouch");
+        std::fs::create_dir(&folder).map_err(|error| failed("make a work directory", &error))?;
+        copy(Path::new(&own_program()?), &program).map_err(|error| failed("give an agent its program", &error))?;
+        let log = folder.with_extension("log");
+        let errors = File::create(&log).map_err(|error| failed("make a log", &error))?;
+        let run = ["run", "--agent", name, contain, "--"].map(OsString::from);
+        let agent = [program.into_os_string(), "demo-agent".into()];
+        let runtime = place.paths().helper_runtime();
+        let args = ["--runtime-dir".into(), runtime.into()].into_iter().chain(run).chain(agent);
         let mut command = avouch(args.collect())?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut run = command.spawn().map_err(|error| failed("start an agent", &error))?;
         let (Some(orders), Some(reports)) = (run.stdin.take(), run.stdout.take()) else {
             return Err(Failure::new(Exit::Failure, "an agent has no pipes"));
         };
-        Ok(Self { name, run, orders, reports: BufReader::new(reports) })
+        Ok(Self { name, log, run, orders, reports: BufReader::new(reports) })
     }
 
     /// Has it do something, and hears what came of it.
@@ -102,6 +124,12 @@ impl Agent {
         }
     }
 
+    /// Why it did not begin, in the words of `avouch run`.
+    pub fn said(&self) -> Option<String> {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        Some(said.lines().find_map(|line| line.strip_prefix("avouch: "))?.trim_end_matches('.').to_owned())
+    }
+
     /// Lets it end, and waits for its session to be over.
     pub async fn end(mut self) -> Result<(), Failure> {
         drop(self.orders);
@@ -113,6 +141,11 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// The same file under another name, or a copy of it where that cannot be.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(drop))
 }
 
 fn terminate(child: &Child) {

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// One thing to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +44,25 @@ pub enum Order {
     },
     /// Wait until all that is held open was cut.
     AwaitCut,
+    /// Try every way round the broker.
+    GoRound(Target),
+}
+
+/// Where things are that an agent has no business with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Target {
+    /// The helper's seal key.
+    pub key_file: PathBuf,
+    /// Where the issuer's sockets are.
+    pub issuer: PathBuf,
+    /// Where the helper's are.
+    pub sockets: PathBuf,
+    /// The helper's process.
+    pub helper: i32,
+    /// The agent's own lock.
+    pub lock: String,
+    /// The tool's plain side.
+    pub tool: SocketAddr,
 }
 
 /// What came of it.

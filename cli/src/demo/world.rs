@@ -91,7 +91,7 @@ impl IssuerPart {
             name: name.to_owned(),
             owner: format!("owner-of-{name}@demo.test"),
             nodes: vec![format!("node:name:{node}")],
-            selectors: vec![format!("unix:uid:{uid}"), format!("session:agent:{name}")],
+            selectors: vec![format!("session:uid:{uid}"), format!("session:agent:{name}")],
             x509_ttl_seconds: 0,
             jwt_ttl_seconds: 0,
         };

@@ -1,4 +1,4 @@
-//! The nine steps, and that nothing is left of them.
+//! The ten steps, and that nothing is left of them.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Nobody's uid and gid.
-const NOBODY: u32 = 65_534;
+/// A uid and gid that no account has; nobody's would not be given a contained session.
+const ORDINARY: u32 = 54_321;
 
 fn demo(temporary: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
@@ -36,7 +36,7 @@ fn ordinary_home() -> Option<(tempfile::TempDir, PathBuf)> {
     std::fs::copy(env!("CARGO_BIN_EXE_avouch"), &program).unwrap();
     std::fs::create_dir(dir.path().join("tmp")).unwrap();
     for path in [dir.path(), &dir.path().join("tmp")] {
-        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        std::os::unix::fs::chown(path, Some(ORDINARY), Some(ORDINARY)).unwrap();
     }
     Some((dir, program))
 }
@@ -52,12 +52,12 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn the_nine_steps_hold_and_nothing_is_left() {
+fn the_ten_steps_hold_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let output = demo(dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    for number in 1..=9 {
+    for number in 1..=10 {
         assert_eq!(said.lines().filter(|line| line.starts_with(&format!("{number}. "))).count(), 1, "{number}: {said}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -65,15 +65,44 @@ fn the_nine_steps_hold_and_nothing_is_left() {
 }
 
 #[test]
-fn an_ordinary_user_sees_the_same_nine_steps() {
-    let Some((dir, program)) = ordinary_home() else { return };
-    let temporary = dir.path().join("tmp");
-    let mut demo = Command::new(program);
-    demo.arg("demo").env_clear().env("TMPDIR", &temporary).stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
+fn a_host_that_cannot_contain_is_told_why_and_shown_the_rest() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not run: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_avouch");
+    let none = "echo 0 > /proc/sys/user/max_user_namespaces";
+    let script = format!("{none} && exec setpriv --inh-caps=-all --ambient-caps=-all {program} demo");
+    let mut demo = Command::new("unshare");
+    demo.args(["--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c", &script]);
+    demo.env("TMPDIR", dir.path()).stdin(Stdio::null());
     let output = demo.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("All nine steps hold."), "{said}");
+    for number in 1..=10 {
+        assert_eq!(said.lines().filter(|line| line.starts_with(&format!("{number}. "))).count(), 1, "{number}: {said}");
+    }
+    assert_eq!(
+        said.matches("This host cannot contain a session: this host gives no user namespaces").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("All steps hold but the ninth"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(processes_of(dir.path()), [""; 0]);
+}
+
+#[test]
+fn an_ordinary_user_sees_the_same_ten_steps() {
+    let Some((dir, program)) = ordinary_home() else { return };
+    let temporary = dir.path().join("tmp");
+    let mut demo = Command::new(program);
+    demo.arg("demo").env_clear().env("TMPDIR", &temporary).stdin(Stdio::null()).uid(ORDINARY).gid(ORDINARY);
+    let output = demo.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("All ten steps hold."), "{said}");
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
     assert_eq!(processes_of(dir.path()), [""; 0]);
 }
@@ -82,7 +111,7 @@ fn an_ordinary_user_sees_the_same_nine_steps() {
 fn the_helper_cannot_be_read_by_others_of_its_uid() {
     let Some((dir, program)) = ordinary_home() else { return };
     let mut demo = Command::new(program);
-    demo.arg("demo").env_clear().env("TMPDIR", dir.path().join("tmp")).uid(NOBODY).gid(NOBODY);
+    demo.arg("demo").env_clear().env("TMPDIR", dir.path().join("tmp")).uid(ORDINARY).gid(ORDINARY);
     let mut child = demo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let helper = || {
         let all = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());

@@ -1,6 +1,6 @@
-//! Step 9: the log of it all, checked as somebody would who trusts nobody.
+//! Step 10: the log of it all, checked as somebody would who trusts nobody.
 
-use super::{PATH, expect};
+use super::{PATH, expect, indented};
 use crate::demo::canary;
 use crate::demo::place::Place;
 use crate::demo::world::{IssuerPart, Tool};
@@ -101,10 +101,6 @@ fn told(rows: &[Row]) -> Table {
         ]);
     }
     table
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("   {line}\n")).collect::<String>().trim_end().to_owned()
 }
 
 /// What the log has to say of the steps before.

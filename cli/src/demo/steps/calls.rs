@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failure};
 
 /// Has the researcher call the tool every way, and searches all that the agents had or read.
 pub(super) async fn calls(actors: &mut Actors, tool: &Tool) -> Result<((), String), Failure> {
-    let Actors { researcher, intruder, witness } = actors;
+    let Actors { researcher, intruder, witness, .. } = actors;
     for url in [tool.http(""), tool.https(""), tool.http("?mode=echo"), tool.https("?mode=echo")] {
         let report = witness.hear(researcher.order(&get(&url)).await?);
         expect(report.status == 200, &format!("{url} was answered with {}: {}", report.status, report.body))?;

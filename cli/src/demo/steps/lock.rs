@@ -12,8 +12,12 @@ use avouch_wire::admin::lock_progress::Kind;
 use avouch_words::{Clock as _, Millis, SystemClock};
 use std::time::Duration;
 
-/// Locks the researcher while it calls, and has a stream and a tunnel open.
-pub(super) async fn lock(issuer: &mut IssuerPart, actors: &mut Actors, tool: &Tool) -> Result<((), String), Failure> {
+/// Locks the researcher while it calls, and has a stream and a tunnel open. The value is the lock's id.
+pub(super) async fn lock(
+    issuer: &mut IssuerPart,
+    actors: &mut Actors,
+    tool: &Tool,
+) -> Result<(String, String), Failure> {
     let Actors { researcher, witness, .. } = actors;
     let stream = witness.hear(researcher.order(&Order::HoldStream { url: tool.http("?mode=stream") }).await?);
     let tunnel = witness.hear(researcher.order(&Order::HoldTunnel { url: tool.https("") }).await?);
@@ -28,6 +32,7 @@ pub(super) async fn lock(issuer: &mut IssuerPart, actors: &mut Actors, tool: &To
     let Some(Kind::Committed(committed)) = committed else {
         return Err(Failure::new(Exit::Failure, "the lock was not acknowledged first"));
     };
+    let id = committed.lock.map(|lock| lock.id).unwrap_or_default();
     let report = witness.hear(researcher.order(&Order::UntilRefused { url: tool.http("") }).await?);
     refused(&report)?;
     let felt = Duration::from_micros(report.at_us).saturating_sub(acknowledged);
@@ -54,7 +59,7 @@ pub(super) async fn lock(issuer: &mut IssuerPart, actors: &mut Actors, tool: &To
          open stream and tunnel were cut; verifiers that ask no one accept its SVIDs for {until} more.",
         felt.as_secs_f64() * 1_000.0
     );
-    Ok(((), line))
+    Ok((id, line))
 }
 
 /// How soon a lock has to be felt (DESIGN §5).

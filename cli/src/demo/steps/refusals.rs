@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failure};
 /// Has both agents make calls that must not reach the tool.
 pub(super) async fn refusals(actors: &mut Actors, tool: &Tool) -> Result<((), String), Failure> {
     let before = tool.log.seen().len();
-    let Actors { researcher, intruder, witness } = actors;
+    let Actors { researcher, intruder, witness, .. } = actors;
     let report = witness.hear(intruder.order(&get(&tool.http(""))).await?);
     let refusal = refused(&report)?;
     let tls = witness.hear(intruder.order(&get(&tool.https(""))).await?);

@@ -1,7 +1,7 @@
 //! Steps 1, 3, 4 and 5: an issuer, agents with their identities, credentials.
 
 use super::{Actors, HOST, NODE, PATH, expect};
-use crate::demo::child::Agent;
+use crate::demo::child::{Agent, Walls};
 use crate::demo::order::Order;
 use crate::demo::place::Place;
 use crate::demo::witness::Witness;
@@ -44,12 +44,7 @@ pub(super) async fn register(
 
 /// Who the researcher is, and who it cannot be.
 pub(super) async fn identities(place: &Place, issuer: &IssuerPart) -> Result<(Actors, String), Failure> {
-    let runtime_dir = place.paths().helper_runtime();
-    let mut actors = Actors {
-        researcher: Agent::start(place, &runtime_dir, "researcher")?,
-        intruder: Agent::start(place, &runtime_dir, "intruder")?,
-        witness: Witness::default(),
-    };
+    let mut actors = start(place).await?;
     let reserved = issuer.trust_domain.issuer().to_string();
     let order = Order::Identity { audience: "https://elsewhere.test".to_owned(), reserved: vec![reserved.clone()] };
     let report = actors.researcher.order(&order).await?;
@@ -70,6 +65,22 @@ pub(super) async fn identities(place: &Place, issuer: &IssuerPart) -> Result<(Ac
         life("jwt seconds")
     );
     Ok((actors, line))
+}
+
+/// Both agents, contained; or, where this host cannot, without, and why.
+async fn start(place: &Place) -> Result<Actors, Failure> {
+    let witness = Witness::default();
+    let mut researcher = Agent::start(place, "researcher", Walls::Contained)?;
+    let begun = researcher.order(&Order::Own).await;
+    let Err(failure) = begun else {
+        let intruder = Agent::start(place, "intruder", Walls::Contained)?;
+        let loose = Ok(Agent::start(place, "researcher", Walls::None)?);
+        return Ok(Actors { researcher, intruder, loose, witness });
+    };
+    let Some(why) = researcher.said() else { return Err(failure) };
+    let researcher = Agent::start(place, "researcher", Walls::None)?;
+    let intruder = Agent::start(place, "intruder", Walls::None)?;
+    Ok(Actors { researcher, intruder, loose: Err(why), witness })
 }
 
 /// A tool, and two credentials for it.
