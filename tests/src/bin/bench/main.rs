@@ -1,6 +1,7 @@
 //! Measures what the design gives numbers for, each beside its limit in the same run, one JSON line each.
 //! `tests/bench` builds everything with `--release` and runs this.
 
+mod contained;
 mod identity;
 mod load;
 mod peers;
@@ -16,8 +17,10 @@ async fn main() -> io::Result<()> {
     match words[..] {
         [] => {
             identity::measure().await?;
-            proxy::measure().await
+            proxy::measure().await?;
+            contained::measure().await
         }
+        ["contained"] => contained::measure().await,
         ["identity"] => identity::measure().await,
         ["proxy"] => proxy::measure().await,
         // Those below are processes that the bench starts itself.
@@ -34,7 +37,7 @@ async fn main() -> io::Result<()> {
             println!("{}", serde_json::to_string(&seen)?);
             Ok(())
         }
-        _ => Err(io::Error::other("usage: avouch-bench [identity|proxy]")),
+        _ => Err(io::Error::other("usage: avouch-bench [identity|proxy|contained]")),
     }
 }
 

@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const HOST: &str = "tools.bench.test";
-const SPAN: &str = "3";
-const SECRET: &[u8] = b"bench-secret-3f9c0a7d51";
+pub const SPAN: &str = "3";
+pub const SECRET: &[u8] = b"bench-secret-3f9c0a7d51";
 
 /// The tool, as a process of its own so that its CPU time is not the forwarder's.
 pub async fn serve_tool() -> io::Result<()> {
@@ -52,18 +52,7 @@ fn run() -> io::Result<()> {
     let forwarders = Peer::start(&["forwarders", &plain.to_string(), &secure.to_string(), &ca.to_string_lossy()])?;
     let forwarder_ca = made.path("forwarder.pem");
     fs::write(&forwarder_ca, forwarders.text("ca"))?;
-    let uid = rustix::process::geteuid().as_raw();
-    made.run(&[
-        "agent",
-        "create",
-        "bench",
-        "--owner",
-        "me@example.test",
-        "--node",
-        "node:name:n1",
-        "--selector",
-        &format!("unix:uid:{uid}"),
-    ])?;
+    register(&made)?;
     let plain_origin = format!("http://127.0.0.1:{plain}");
     let secure_origin = format!("https://{HOST}:{secure}");
     made.put_secret(
@@ -120,6 +109,13 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
+/// Registers the bench's agent.
+pub fn register(made: &Installation) -> io::Result<()> {
+    let uid = format!("session:uid:{}", rustix::process::geteuid().as_raw());
+    let who = ["agent", "create", "bench", "--owner", "me@example.test", "--node", "node:name:n1", "--selector", &uid];
+    made.run(&who).map(drop)
+}
+
 /// From the lock's acknowledgement to the first refusal, by an agent that calls without pause.
 fn lock_to_refusal(made: &mut Installation, origin: &str) -> io::Result<()> {
     let mut runs = Vec::new();
@@ -144,14 +140,14 @@ fn lock_to_refusal(made: &mut Installation, origin: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// One of the two, as a process; what it said first is where it listens.
-struct Peer {
+/// The tool or the forwarders, as a process; what it said first is where it listens.
+pub struct Peer {
     child: Child,
     said: Value,
 }
 
 impl Peer {
-    fn start(arguments: &[&str]) -> io::Result<Self> {
+    pub fn start(arguments: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
@@ -160,7 +156,7 @@ impl Peer {
         Ok(Self { child, said: serde_json::from_str(&line)? })
     }
 
-    fn port(&self, name: &str) -> u64 {
+    pub fn port(&self, name: &str) -> u64 {
         self.said[name].as_u64().unwrap_or_default()
     }
 
@@ -209,7 +205,7 @@ pub fn bench_under_run(made: &Installation, arguments: &[&str]) -> Command {
     command
 }
 
-fn answer(command: &mut Command) -> io::Result<Value> {
+pub fn answer(command: &mut Command) -> io::Result<Value> {
     let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
@@ -235,7 +231,7 @@ fn cpu_us(pid: u32) -> io::Result<u64> {
     Ok((ticks(11) + ticks(12)) * 10_000)
 }
 
-fn number(value: &Value, name: &str) -> f64 {
+pub fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or(f64::NAN)
 }
 
