@@ -53,7 +53,7 @@ impl World {
     }
 
     fn furnish(&self) -> io::Result<()> {
-        let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
+        let uid = format!("session:uid:{}", rustix::process::geteuid().as_raw());
         for agent in ["researcher", "intruder"] {
             let line =
                 ["agent", "create", agent, "--owner", "me@example.test", "--node", "node:name:n1", "--selector", &uid];
