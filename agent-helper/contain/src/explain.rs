@@ -8,6 +8,7 @@ use crate::walls::Contain;
 use crate::{Scrubbed, keyring, landlock, limits};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// What a session of this kind reaches on this host, line by line: files, network, sockets, variables, kernel, limits, and what
 /// this host lacks of what the profile wants.
@@ -30,9 +31,11 @@ pub fn explain(contain: &Contain, scrubbed: &Scrubbed) -> String {
         if profile.kernel.cgroup != Want::Off && limits::Group::place().is_ok() { "" } else { " for each process" };
     text.line("limits", "", &format!("memory {}{each}; {} processes", limits.memory, limits.processes));
     text.line("", "", &format!("{} open files and {} of one file, for each process", limits.files, limits.file_size));
-    let time = limits.wall_time.map_or_else(|| "no end of time".to_owned(), |time| format!("{} s", time.as_secs()));
+    let time =
+        limits.wall_time.map_or_else(|| "no end of time".to_owned(), |time| format!("ends after {}", length(time)));
     text.line("", "", &format!("{} written to what is its own; {time}", limits.scratch));
     missing(&mut text, profile);
+    text.out.truncate(text.out.trim_end().len());
     text.out
 }
 
@@ -143,6 +146,13 @@ fn user(asked: Option<u32>) -> String {
         Some(uid) => format!("host id {uid}, without any privilege"),
         None => "an id of this host that nobody has, without any privilege".to_owned(),
     }
+}
+
+fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (unit, letter) =
+        [(60 * 60, 'h'), (60, 'm')].into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, 's'));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// A path that cannot write to a terminal.

@@ -58,7 +58,7 @@ fn a_socket_that_a_profile_names_is_a_hole_and_a_written_entry_stands_out() {
     assert!(holes[0].starts_with("/run/user/7/bus") && holes[1].starts_with("/run/docker.sock"), "{text}");
     assert!(holes.iter().all(|hole| hole.contains("acts outside the wall")));
     assert_eq!(lines(&text, "WRITTEN"), ["~/.ssh"]);
-    assert!(text.contains("28800 s") && text.contains("Landlock required"));
+    assert!(text.contains("ends after 8h") && text.contains("Landlock required"));
 }
 
 #[test]
