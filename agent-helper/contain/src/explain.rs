@@ -7,6 +7,7 @@ use crate::profile::{Access, Allowed, Profile, Want};
 use crate::walls::Contain;
 use crate::{Scrubbed, keyring, landlock, limits};
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,8 +53,11 @@ fn files(text: &mut Text, contain: &Contain) {
     }
     let home = if profile.files.work == Access::Read { "" } else { ", home" };
     text.line("", "its own", &format!("/tmp, /var/tmp, /dev/shm{home}: memory, gone when the session ends"));
+    let home_is_reached = contain.home.as_deref().is_some_and(|home| reaches(home, behind(contain.uid)));
     for (access, word) in [(Access::Write, "WRITTEN"), (Access::Copy, "copied"), (Access::Read, "read")] {
-        let here = |path: &Path| contain.home.as_ref().is_some_and(|home| home.join(path).symlink_metadata().is_ok());
+        let here = |path: &Path| {
+            home_is_reached && contain.home.as_ref().is_some_and(|home| home.join(path).symlink_metadata().is_ok())
+        };
         let entries = profile.home.iter().filter(|entry| entry.access == access && here(&entry.path));
         text.list(
             "",
@@ -140,12 +144,22 @@ fn missing(text: &mut Text, profile: &Profile) {
 }
 
 fn user(asked: Option<u32>) -> String {
-    let own = rustix::process::geteuid();
-    match asked.or_else(|| std::env::var("SUDO_UID").ok()?.parse().ok()) {
-        _ if !own.is_root() => format!("host id {own}, without any privilege"),
+    match behind(asked) {
         Some(uid) => format!("host id {uid}, without any privilege"),
         None => "an id of this host that nobody has, without any privilege".to_owned(),
     }
+}
+
+/// The host's id behind the session; none for one that nobody has.
+fn behind(asked: Option<u32>) -> Option<u32> {
+    let own = rustix::process::geteuid();
+    if own.is_root() { asked.or_else(|| std::env::var("SUDO_UID").ok()?.parse().ok()) } else { Some(own.as_raw()) }
+}
+
+/// Whether that id gets anywhere below a directory. What root has for itself alone its sessions do not see.
+fn reaches(directory: &Path, uid: Option<u32>) -> bool {
+    let others_pass = 0o001;
+    directory.metadata().is_ok_and(|facts| uid == Some(facts.uid()) || facts.mode() & others_pass != 0)
 }
 
 fn length(time: Duration) -> String {

@@ -1,4 +1,5 @@
 use super::*;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 fn contain(profile: Profile, home: &Path) -> Contain {
@@ -15,6 +16,7 @@ fn contain(profile: Profile, home: &Path) -> Contain {
 
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().expect("folder");
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
     for below in [".cargo/registry", ".rustup", ".ssh", "src", "state", ".cache/pip"] {
         std::fs::create_dir_all(home.path().join(below)).expect("folder");
     }
@@ -69,4 +71,14 @@ fn all_of_home_is_said_to_be_and_no_name_writes_to_the_terminal() {
     let text = explain(&contain, &Scrubbed::default());
     assert_eq!(lines(&text, "copied"), ["~"]);
     assert!(text.contains("/srv/a\\u{1b}[2Jb") && !text.contains('\u{1b}'));
+}
+
+#[test]
+fn what_of_a_private_home_another_id_does_not_reach_is_not_said_to_be_there() {
+    let home = home();
+    let own = home.path().metadata().expect("home").uid();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).expect("mode");
+    assert!(reaches(home.path(), Some(own)) && !reaches(home.path(), Some(own + 1)) && !reaches(home.path(), None));
+    let text = explain(&contain(Profile::builtin("work").expect("work"), home.path()), &Scrubbed::default());
+    assert_eq!(text.contains("~/.rustup"), behind(None) == Some(own), "{text}");
 }
