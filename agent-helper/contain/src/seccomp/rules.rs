@@ -31,7 +31,7 @@ impl Rules {
             rules.always(TRACE);
         }
         rules.modes()?;
-        for request in TERMINALS {
+        for request in REQUESTS {
             rules.when(libc::SYS_ioctl, &[(1, SeccompCmpOp::Eq, request)])?;
         }
         let odd: Vec<Condition> = PERSONALITIES.iter().map(|known| (0, SeccompCmpOp::Ne, *known)).collect();
@@ -224,8 +224,10 @@ const SET_ID: [u64; 2] = [0o4000, 0o2000];
 /// `O_CREAT`, and what of `O_TMPFILE` is not `O_DIRECTORY`.
 const MAKING: [u64; 2] = [0o100, 0o20_000_000];
 
-/// `TIOCSTI` and `TIOCLINUX` type into a terminal, `TIOCSETD` loads line disciplines. The numbers of asm-generic/ioctls.h.
-const TERMINALS: [u64; 3] = [0x5412, 0x541c, 0x5423];
+/// `TIOCSTI` and `TIOCLINUX` type into a terminal, `TIOCSETD` loads line disciplines (asm-generic/ioctls.h).
+/// `FS_IOC_ADD_ENCRYPTION_KEY`, `FS_IOC_REMOVE_ENCRYPTION_KEY` and the same for all users (linux/fscrypt.h) reach the keys of
+/// an encrypted home: they are a uid's too.
+const REQUESTS: [u64; 6] = [0x5412, 0x541c, 0x5423, 0xc050_6617, 0xc040_6618, 0xc040_6619];
 
 /// None, `PER_LINUX32`, `UNAME26`, both, `ADDR_NO_RANDOMIZE` (debuggers), and the question which it is.
 const PERSONALITIES: [u64; 6] = [0, 0x8, 0x2_0000, 0x2_0008, 0x4_0000, 0xffff_ffff];

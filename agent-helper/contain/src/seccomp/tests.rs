@@ -77,6 +77,9 @@ fn what_is_on_the_list_is_refused_in_every_profile() {
         (libc::SYS_personality, [0x0040_0000, 0, 0, 0, 0]),
         (libc::SYS_ioctl, [BAD, 0x5412, 0, 0, 0]),
         (libc::SYS_ioctl, [BAD, 0x541c, 0, 0, 0]),
+        (libc::SYS_ioctl, [BAD, 0xc050_6617, 0, 0, 0]),
+        (libc::SYS_ioctl, [BAD, 0xc040_6618, 0, 0, 0]),
+        (libc::SYS_ioctl, [BAD, 0xc040_6619, 0, 0, 0]),
         (libc::SYS_ioctl, [BAD, 0x5423 | 0xf << 32, 0, 0, 0]),
     ];
     let enosys = [
