@@ -16,7 +16,11 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == STAGE => stage(args).into(),
         Some(word) if word == place::SESSION => session(args),
-        filter => all(&filter.and_then(|filter| filter.into_string().ok()).unwrap_or_default()),
+        first => {
+            // Options of the usual runner change nothing here.
+            let mut words = first.into_iter().chain(args).filter_map(|word| word.into_string().ok());
+            all(&words.find(|word| !word.starts_with('-')).unwrap_or_default())
+        }
     }
 }
 
@@ -51,12 +55,15 @@ fn session(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 
 /// Runs every test whose name contains the filter, one after the other.
 fn all(filter: &str) -> ExitCode {
-    let chosen = tries::ALL.iter().filter(|(name, _)| name.contains(filter.trim_start_matches('-')));
-    let mut failed = 0;
+    let chosen = tries::ALL.iter().filter(|(name, _)| name.contains(filter));
+    let (mut passed, mut failed) = (0, 0);
     for (name, test) in chosen {
-        let passed = catch_unwind(AssertUnwindSafe(test)).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += usize::from(!passed);
+        let ended_well = catch_unwind(AssertUnwindSafe(test)).is_ok();
+        println!("test {name} ... {}", if ended_well { "ok" } else { "FAILED" });
+        *(if ended_well { &mut passed } else { &mut failed }) += 1;
     }
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    // As the usual runner says it, for who counts.
+    println!("test result: {word}. {passed} passed; {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

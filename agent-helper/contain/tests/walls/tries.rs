@@ -64,7 +64,7 @@ fn rustix_uid() -> String {
 
 fn no_process_of_roots_session_is_root() {
     if !is_root() {
-        return println!("  (only root can show this)");
+        return println!("not run: needs root");
     }
     for (asked, expected) in [(None, None), (Some("54322"), Some(54_322))] {
         let place = Place::new(Caller::Root);
@@ -94,7 +94,7 @@ fn no_process_of_roots_session_is_root() {
 
 fn the_work_directory_alone_is_given_to_another_id() {
     if !is_root() {
-        return println!("  (only root can show this)");
+        return println!("not run: needs root");
     }
     let place = Place::new(Caller::Root);
     let beside = place.path("beside");
@@ -115,7 +115,7 @@ fn the_work_directory_alone_is_given_to_another_id() {
 
 fn a_directory_that_cannot_be_mapped_is_refused_with_uid_named() {
     if !is_root() {
-        return println!("  (only root can show this)");
+        return println!("not run: needs root");
     }
     let place = Place::new(Caller::Root);
     // A file system whose owners cannot be shown as others, in a mount namespace that ends with it.
@@ -372,7 +372,7 @@ fn everything_ends_with_run() {
 
 fn a_covered_proc_outside_is_named() {
     if !is_root() {
-        return println!("  (only root can show this)");
+        return println!("not run: needs root");
     }
     let place = Place::new(Caller::Ordinary);
     let command = place.command("work", "id -u");
