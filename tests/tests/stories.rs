@@ -1,5 +1,8 @@
 //! Stories over the real programs: an issuer, a helper, agents under `avouch run`, and a tool that demands.
 
+#[path = "stories/contained.rs"]
+mod contained;
+
 use avouch::demo::canary;
 use avouch_tests::{PLAIN, TLS, World, needs_root};
 use std::io::{BufRead, BufReader, Read};

@@ -49,12 +49,14 @@ pub fn settle(profile: Profile, order: &args::Run, terms: &SessionTerms) -> Resu
 
 /// Why there is no contained session, with the way to go without, which nobody but the caller goes.
 pub fn none(error: &ContainError) -> Failure {
-    let without = "`avouch doctor` says what this host lacks; --no-contain runs it without walls";
+    let failure = |exit| Failure::new(exit, error.to_string());
     match error {
-        ContainError::NoId(_) | ContainError::IdMap(_) | ContainError::WorkDir(_) => {
-            Failure::new(Exit::Usage, error.to_string())
+        ContainError::WorkDir(_) => failure(Exit::Usage),
+        ContainError::NoId(_) | ContainError::IdMap(_) => {
+            failure(Exit::Usage).then("Without walls it runs with --no-contain.")
         }
-        _ => Failure::new(Exit::Failure, error.to_string()).then(format!("{without}.")),
+        _ => failure(Exit::Failure)
+            .then("`avouch doctor` says what this host lacks; --no-contain runs it without walls."),
     }
 }
 
@@ -155,6 +157,6 @@ mod tests {
         let failure = none(&ContainError::UserNamespaces("EPERM".to_owned())).to_string();
         assert!(failure.contains("EPERM") && failure.contains("--no-contain"), "{failure}");
         let failure = none(&ContainError::NoId("0 was asked for".to_owned())).to_string();
-        assert!(failure.contains("--uid") && !failure.contains("--no-contain"), "{failure}");
+        assert!(failure.contains("--uid") && failure.contains("--no-contain"), "{failure}");
     }
 }
