@@ -49,6 +49,9 @@ const HOMES: &[(&str, &[&str])] = &[
     // In the program for the throw-away certificate of the demo's tool server.
     ("rcgen", &["avouch-core", "avouch-helper", "avouch"]),
     ("anyhow", &["avouch", "avouch-helper"]),
+    ("landlock", &["avouch-contain"]),
+    ("seccompiler", &["avouch-contain"]),
+    ("linux-keyutils", &["avouch-contain"]),
 ];
 
 /// What no build of ours holds: a second crypto provider, or C TLS.
