@@ -6,7 +6,6 @@ use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 type Arguments = [usize; 5];
@@ -117,7 +116,7 @@ fn no_file_gets_a_set_id_bit_by_any_call() {
     let creating = (libc::O_CREAT | libc::O_WRONLY) as usize;
     let unnamed = (libc::O_TMPFILE | libc::O_WRONLY) as usize;
     for bit in [0o4755, 0o2755, 0o6755, 0o4000] {
-        let mut calls: Vec<(&str, i64, Arguments)> = vec![
+        let calls: [(&str, i64, Arguments); 6] = [
             ("fchmod", libc::SYS_fchmod, [descriptor, bit, 0, 0, 0]),
             ("fchmodat", libc::SYS_fchmodat, [at, pointer(&old), bit, 0, 0]),
             ("fchmodat2", 452, [at, pointer(&old), bit, 0, 0]),
@@ -125,14 +124,16 @@ fn no_file_gets_a_set_id_bit_by_any_call() {
             ("openat", libc::SYS_openat, [at, pointer(&new), creating, bit, 0]),
             ("openat unnamed", libc::SYS_openat, [at, pointer(&directory), unnamed, bit, 0]),
         ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let older: [(&str, i64, Arguments); 0] = [];
         #[cfg(target_arch = "x86_64")]
-        calls.extend([
+        let older: [(&str, i64, Arguments); 4] = [
             ("chmod", libc::SYS_chmod, [pointer(&old), bit, 0, 0, 0]),
             ("creat", libc::SYS_creat, [pointer(&new), bit, 0, 0, 0]),
             ("mknod", libc::SYS_mknod, [pointer(&new), 0o100_000 | bit, 0, 0, 0]),
             ("open", libc::SYS_open, [pointer(&new), creating, bit, 0, 0]),
-        ]);
-        for (name, number, arguments) in calls {
+        ];
+        for (name, number, arguments) in calls.into_iter().chain(older) {
             let act = || {
                 let done = call(number, arguments);
                 if let (Ok(made), "openat" | "openat unnamed" | "open" | "creat") = (done, name) {
@@ -316,6 +317,7 @@ fn foreign_architectures_do_not_pass_by() {
     assert_eq!((without == Err(Errno::EPERM), with), (false, Err(Errno::EPERM)));
     assert_eq!(both("open", || call(-1, [0; 5])), (Err(Errno::ENOSYS), Err(Errno::EPERM)));
 
+    use std::os::unix::process::ExitStatusExt as _;
     // A program of 32 bits: `mov eax, 1; mov ebx, 42; int 0x80`, which is exit(42).
     let folder = tempfile::tempdir().expect("folder");
     let program = folder.path().join("program");
