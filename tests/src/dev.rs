@@ -66,6 +66,10 @@ fn command(folder: &Path, program: impl AsRef<OsStr>, first: &Path) -> Command {
     for (name, below) in [("XDG_DATA_HOME", "data"), ("XDG_CONFIG_HOME", "config"), ("XDG_RUNTIME_DIR", "run")] {
         command.env(name, folder.join(below));
     }
+    // What cargo told the tests is not for a cargo that they start.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CARGO_")) {
+        command.env_remove(name);
+    }
     command.env("PATH", path(first));
     command
 }
