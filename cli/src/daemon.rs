@@ -2,16 +2,17 @@
 
 use crate::args::Daemon;
 use crate::failure::{Exit, Failure};
-use crate::output::talk;
+use crate::output::{Output, talk};
 use avouch_config::{HelperConfig, Paths, ROOTS_DIR, ServerConfig, StartError, lifecycle, make_shared_dir, telemetry};
 use avouch_helper::Helper;
 use avouch_server::Issuer;
 use avouch_words::SystemClock;
+use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs the issuer until a signal ends it.
-pub fn server(daemon: &Daemon) -> Result<(), Failure> {
+pub fn server(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     prepare()?;
     let paths = places(daemon)?;
     let file = daemon.config.clone().unwrap_or_else(|| paths.server_config());
@@ -22,12 +23,16 @@ pub fn server(daemon: &Daemon) -> Result<(), Failure> {
         let issuer = Issuer::build(config, Arc::new(SystemClock)).await?;
         talk(format!("The issuer serves nodes at {}.", issuer.address()));
         talk(format!("Operators reach it at {}.", issuer.admin_socket().display()));
+        output.script(|| {
+            let address = issuer.address().to_string();
+            json!({"address": address, "admin_socket": issuer.admin_socket().display().to_string()})
+        })?;
         issuer.run(stop).await.map_err(ended)
     })
 }
 
 /// Runs the helper until a signal ends it.
-pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
+pub fn helper(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     prepare()?;
     let paths = places(daemon)?;
     let file = daemon.config.clone().unwrap_or_else(|| paths.helper_config());
@@ -38,6 +43,10 @@ pub fn helper(daemon: &Daemon) -> Result<(), Failure> {
         let helper = Helper::build(config, Arc::new(SystemClock)).await?;
         talk(format!("This node is {}.", helper.node()));
         talk(format!("Workloads find their identities at unix://{}.", helper.workload_socket().display()));
+        output.script(|| {
+            let workload_api = format!("unix://{}", helper.workload_socket().display());
+            json!({"node": helper.node().to_string(), "workload_api": workload_api})
+        })?;
         helper.run(stop).await.map_err(ended)
     })
 }

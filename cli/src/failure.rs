@@ -1,5 +1,6 @@
 //! Why a verb did not do what it was asked to: one sentence, what to do next, and a stable exit code.
 
+use serde_json::{Value, json};
 use std::fmt;
 
 /// What a script may go by. The numbers never change.
@@ -21,6 +22,34 @@ pub enum Exit {
     Expired = 8,
     /// It took too long.
     Timeout = 124,
+}
+
+impl Exit {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Failure,
+        Self::Usage,
+        Self::NotFound,
+        Self::Denied,
+        Self::NotAttested,
+        Self::Unreachable,
+        Self::Expired,
+        Self::Timeout,
+    ];
+
+    /// The word that stands for the number in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Denied => "denied",
+            Self::NotAttested => "no_identity",
+            Self::Unreachable => "unreachable",
+            Self::Expired => "expired",
+            Self::Timeout => "timeout",
+        }
+    }
 }
 
 /// A verb's failure, as a person reads it.
@@ -48,6 +77,17 @@ impl Failure {
         let action = action.into();
         self.action = (!action.is_empty()).then_some(action);
         self
+    }
+
+    /// The same for scripts.
+    pub fn json(&self) -> Value {
+        let word = Exit::ALL.into_iter().find(|exit| *exit as u8 == self.code).unwrap_or(Exit::Failure);
+        json!({"error": {
+            "exit": self.code,
+            "code": word.as_str(),
+            "message": self.sentence,
+            "action": self.action,
+        }})
     }
 
     /// What happened, without what to do about it.

@@ -12,6 +12,7 @@ mod files;
 mod man;
 pub mod output;
 mod presets;
+mod progress;
 mod prompt;
 mod replies;
 pub mod tools;
@@ -23,7 +24,7 @@ use avouch_words::{Clock as _, SystemClock};
 use clap::Parser as _;
 use endpoints::Directories;
 use failure::{Exit, Failure};
-use output::Output;
+use output::{Format, Output};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use verbs::Context;
@@ -46,10 +47,14 @@ pub fn main(line: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };
+    let format = output::format(cli.output);
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            output::talk(format!("avouch: {failure}"));
+            match format {
+                Ok(Format::Json) => output::talk(failure.json().to_string()),
+                Ok(Format::Table) | Err(_) => output::talk(format!("avouch: {failure}")),
+            }
             ExitCode::from(failure.code())
         }
     }
@@ -63,12 +68,12 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Run(order) => verbs::run::run(&context, order),
         Command::DemoAgent => demo::agent().map(|()| 0),
         Command::Demo => demo::run().map(|()| 0),
-        Command::Dev => dev::run().map(|()| 0),
-        Command::Server(order) => daemon::server(&order).map(|()| 0),
-        Command::Helper(order) => daemon::helper(&order).map(|()| 0),
-        Command::Completions(order) => complete::script(order.shell).map(|()| 0),
-        Command::Man(order) => man::write(&order.dir).map(|()| 0),
         Command::Preset { verb } => verbs::preset::run(output, &verb).map(|()| 0),
+        Command::Dev => dev::run(output).map(|()| 0),
+        Command::Server(order) => daemon::server(&order, output).map(|()| 0),
+        Command::Helper(order) => daemon::helper(&order, output).map(|()| 0),
+        Command::Completions(order) => complete::script(order.shell, output).map(|()| 0),
+        Command::Man(order) => man::run(&order.dir, output).map(|()| 0),
         Command::Explain { code } => verbs::explain::run(output, code.as_deref()).map(|()| 0),
         Command::Doctor => doctor::run(&context),
         other => small_runtime()?.block_on(verb(&context, other)).map(|()| 0),

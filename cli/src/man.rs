@@ -2,15 +2,24 @@
 
 use crate::args::Cli;
 use crate::failure::{Exit, Failure};
-use crate::output::talk;
+use crate::output::{Output, next, talk};
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
+use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Writes all pages into this directory, which is made if it is not there.
-pub fn write(dir: &Path) -> Result<(), Failure> {
+/// Writes all pages, and says so.
+pub fn run(dir: &Path, output: Output) -> Result<(), Failure> {
+    let count = write(dir)?;
+    talk(format!("Wrote {count} pages to {}.", dir.display()));
+    next(format!("man -l {}", dir.join("avouch.1").display()));
+    output.script(|| json!({"pages": count, "dir": dir.display().to_string()}))
+}
+
+/// Writes all pages into this directory, which is made if it is not there. How many there are.
+fn write(dir: &Path) -> Result<usize, Failure> {
     let written = std::fs::create_dir_all(dir).and_then(|()| {
         let pages = pages()?;
         for (file, page) in &pages {
@@ -18,12 +27,9 @@ pub fn write(dir: &Path) -> Result<(), Failure> {
         }
         Ok(pages.len())
     });
-    let count = written.map_err(|error| {
+    written.map_err(|error| {
         Failure::new(Exit::Failure, format!("cannot write man pages to {}: {error}", dir.display()))
-    })?;
-    talk(format!("Wrote {count} pages to {}.", dir.display()));
-    crate::output::next(format!("man -l {}", dir.join("avouch.1").display()));
-    Ok(())
+    })
 }
 
 /// Each page with its file name.

@@ -119,15 +119,7 @@ impl Table {
 impl Output {
     /// As the flag says, else `AVOUCH_OUTPUT`, else tables.
     pub fn new(flag: Option<Format>, now: Millis) -> Result<Self, Failure> {
-        let format = match (flag, std::env::var("AVOUCH_OUTPUT").as_deref()) {
-            (Some(format), _) => format,
-            (None, Err(_) | Ok("table")) => Format::Table,
-            (None, Ok("json")) => Format::Json,
-            (None, Ok(other)) => {
-                let sentence = format!("AVOUCH_OUTPUT is {other:?}, which is no output format");
-                return Err(Failure::new(Exit::Usage, sentence).then("Set it to table or json, or use -o."));
-            }
-        };
+        let format = format(flag)?;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Ok(Self { format, bold: !plain && io::stdout().is_terminal(), now })
@@ -151,11 +143,37 @@ impl Output {
         }
     }
 
+    /// Writes something that is no table: as its text, or in JSON as this value.
+    pub fn tell(&self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => data(text()),
+            Format::Json => data(pretty(&json())),
+        }
+    }
+
+    /// Writes what only a script wants to have as data; a person was talked to.
+    pub fn script(&self, json: impl FnOnce() -> Value) -> Result<(), Failure> {
+        self.tell(String::new, json)
+    }
+
     /// Writes the one row there is; in JSON an object.
     pub fn one(&self, table: &Table) -> Result<(), Failure> {
         match self.format {
             Format::Table => data(table.lines(self.bold)),
             Format::Json => data(pretty(&table.json().into_iter().next().unwrap_or(Value::Null))),
+        }
+    }
+}
+
+/// The format that the flag says, else `AVOUCH_OUTPUT`, else tables.
+pub fn format(flag: Option<Format>) -> Result<Format, Failure> {
+    match (flag, std::env::var("AVOUCH_OUTPUT").as_deref()) {
+        (Some(format), _) => Ok(format),
+        (None, Err(_) | Ok("table")) => Ok(Format::Table),
+        (None, Ok("json")) => Ok(Format::Json),
+        (None, Ok(other)) => {
+            let sentence = format!("AVOUCH_OUTPUT is {other:?}, which is no output format");
+            Err(Failure::new(Exit::Usage, sentence).then("Set it to table or json, or use -o."))
         }
     }
 }

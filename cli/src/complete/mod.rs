@@ -5,18 +5,20 @@ pub mod live;
 
 use crate::args::{Cli, Shell};
 use crate::failure::{Exit, Failure};
-use crate::output::data;
+use crate::output::{Output, data};
 use clap::CommandFactory as _;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use serde_json::json;
 use std::ffi::OsString;
 use std::io;
 
 /// Prints the script.
-pub fn script(shell: Shell) -> Result<(), Failure> {
+pub fn script(shell: Shell, output: Output) -> Result<(), Failure> {
     let mut script = Vec::new();
     let written = completer(shell).write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script);
     written.map_err(|error| failed(&error))?;
-    data(String::from_utf8_lossy(&script))
+    let script = String::from_utf8_lossy(&script);
+    output.tell(|| script.to_string(), || json!({"script": script}))
 }
 
 /// The shell that asks, if this process was started by the script. A name that is no shell's asks for nothing.

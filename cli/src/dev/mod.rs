@@ -1,17 +1,17 @@
 //! `dev`: issuer, helper and a tool to try, in one process, for one user. The same code as `server` and `helper`
 //! with other places; state is kept, and a run begins where the last one ended.
 
+mod greeting;
 mod hold;
 mod tool;
 
 use crate::daemon;
 use crate::endpoints::{self, Socket};
 use crate::failure::{Exit, Failure};
-use crate::output::{data, talk};
-use crate::replies;
+use crate::output::{Output, talk};
+use crate::{progress, replies};
 use avouch_config::{
-    HELPER_SOCKET, HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, WORKLOAD_SOCKET, lifecycle,
-    make_private_dir, telemetry,
+    HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, lifecycle, make_private_dir, telemetry,
 };
 use avouch_helper::Helper;
 use avouch_server::Issuer;
@@ -20,6 +20,7 @@ use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::local::StatusRequest;
 use avouch_wire::local::helper_client::HelperClient;
 use avouch_words::{SystemClock, TrustDomain};
+use greeting::Greeting;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,17 +28,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Runs until a signal ends it.
-pub fn run() -> Result<(), Failure> {
+pub fn run(output: Output) -> Result<(), Failure> {
     daemon::prepare()?;
     let paths = Paths::user().ok_or(StartError::NoPlace)?;
     make_private_dir(&paths.state).map_err(|fault| StartError::Directory { path: paths.state.clone(), fault })?;
     let _held = hold::Hold::take(&paths.state.join("dev.lock"))?;
     let log = Log { level: LogLevel::Warn, ..Log::default() };
     telemetry::init(log)?;
-    daemon::runtime()?.block_on(serve(&paths, log))
+    daemon::runtime()?.block_on(serve(&paths, log, output))
 }
 
-async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
+async fn serve(paths: &Paths, log: Log, output: Output) -> Result<(), Failure> {
     let stop = lifecycle::shutdown_on_signals().map_err(daemon::internal)?;
     let trust_domain = TrustDomain::parse(TRUST_DOMAIN).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
     let mut settings = ServerConfig::new(trust_domain.clone(), paths);
@@ -50,13 +51,13 @@ async fn serve(paths: &Paths, log: Log) -> Result<(), Failure> {
     let mut issuer = tokio::spawn(issuer.run(stop_issuer.clone()));
     let mut settings = HelperConfig::new(trust_domain, address.to_string(), paths);
     settings.log = log;
-    let helper = join(settings, paths, &admin_socket).await?;
+    let helper = progress::during("Joining the trust domain", join(settings, paths, &admin_socket)).await?;
     let tool = tool::LocalTool::open(&paths.state.join("tool"), &SystemClock).await?;
-    let greeting = welcome(paths, &admin_socket, &tool);
+    let greeting = Greeting::new(paths, &admin_socket, &tool);
     let helper_socket = helper.admin_socket().to_owned();
     let greet = async {
-        ready(&helper_socket).await?;
-        data(greeting)?;
+        progress::during("Waiting for the helper to hear from the issuer", ready(&helper_socket)).await?;
+        output.tell(|| greeting.text(), || greeting.json())?;
         std::future::pending::<Result<(), Failure>>().await
     };
     let outcome = tokio::select! {
@@ -116,39 +117,6 @@ async fn ready(helper_socket: &Path) -> Result<(), Failure> {
         tokio::time::sleep(READY_STEP).await;
     }
     Err(Failure::new(Exit::Timeout, "the helper did not get ready").then("Look at what it said above."))
-}
-
-fn welcome(paths: &Paths, admin_socket: &Path, tool: &tool::LocalTool) -> String {
-    let helper = paths.helper_runtime();
-    let address = tool.server.tls_address();
-    let origin = format!("https://{}:{}", tool::HOST, address.port());
-    let (secret, ca) = (tool.secret_file.display(), tool.ca_file.display());
-    let put = format!(
-        "avouch secret put tool --value-file '{secret}' --to {origin} --method GET --path '/v1/**' --as bearer \
-         --address {address} --ca '{ca}'"
-    );
-    let lines = [
-        format!("avouch dev runs the trust domain {TRUST_DOMAIN}, with this machine as its node {NODE}."),
-        String::new(),
-        format!("admin socket     {}", admin_socket.display()),
-        format!("helper's socket  {}", helper.join(HELPER_SOCKET).display()),
-        format!("Workload API     unix://{}", helper.join(WORKLOAD_SOCKET).display()),
-        format!("state            {}", paths.state.display()),
-        format!("seal keys        {}", paths.config.display()),
-        format!("local tool       {origin} and http://{}", tool.server.plain_address()),
-        format!("its credential   {secret}"),
-        String::new(),
-        "In another terminal:".to_owned(),
-        String::new(),
-        format!("  {put}"),
-        "  avouch agent create researcher --owner me@example.test --selector unix:uid:$(id -u)".to_owned(),
-        "  avouch grant create --agent researcher --credential tool".to_owned(),
-        format!("  avouch run --agent researcher -- curl {origin}/v1/report"),
-        String::new(),
-        "Ctrl-C ends it; the state is kept.".to_owned(),
-        String::new(),
-    ];
-    lines.join("\n")
 }
 
 fn ended_badly(part: &str, error: &dyn std::fmt::Display) -> Failure {

@@ -4,6 +4,7 @@ use super::{Context, node};
 use crate::args::{AgentCreate, AgentVerb};
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Output, Table, next, talk};
+use crate::progress::{self, SETTLING};
 use crate::replies;
 use avouch_wire::admin::{Agent, CreateAgentRequest, ListAgentsRequest};
 use avouch_wire::local;
@@ -36,7 +37,8 @@ async fn register(context: &Context, create: AgentCreate) -> Result<(), Failure>
         x509_ttl_seconds: seconds(create.x509_ttl),
         jwt_ttl_seconds: seconds(create.jwt_ttl),
     };
-    let reply = context.admin().await?.create_agent(request).await.map_err(|status| replies::failure(&status))?;
+    let mut admin = context.admin().await?;
+    let reply = progress::during(SETTLING, admin.create_agent(request)).await.map_err(|status| replies::failure(&status))?;
     context.output.one(&table(&[reply.into_inner()], context.output))?;
     next(format!("avouch grant create --agent {} --credential NAME", create.name));
     Ok(())

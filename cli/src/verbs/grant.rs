@@ -4,9 +4,11 @@ use super::Context;
 use crate::args::GrantVerb;
 use crate::failure::Failure;
 use crate::output::{Cell, Output, Table, next, talk};
+use crate::progress::{self, SETTLING};
 use crate::replies;
 use avouch_wire::admin::{CreateGrantRequest, DeleteGrantRequest, Grant, ListGrantsRequest};
 use avouch_words::Millis;
+use serde_json::json;
 
 /// Makes, lists or takes back.
 pub async fn run(context: &Context, verb: GrantVerb) -> Result<(), Failure> {
@@ -14,7 +16,8 @@ pub async fn run(context: &Context, verb: GrantVerb) -> Result<(), Failure> {
     match verb {
         GrantVerb::Create { agent, credential } => {
             let request = CreateGrantRequest { agent: agent.to_string(), credential: credential.to_string() };
-            let grant = admin.create_grant(request).await.map_err(|status| replies::failure(&status))?.into_inner();
+            let granted = progress::during(SETTLING, admin.create_grant(request)).await;
+            let grant = granted.map_err(|status| replies::failure(&status))?.into_inner();
             context.output.one(&table(&[grant], context.output))?;
             next(format!("avouch run --agent {agent} -- COMMAND"));
         }
@@ -29,8 +32,9 @@ pub async fn run(context: &Context, verb: GrantVerb) -> Result<(), Failure> {
         }
         GrantVerb::Delete { id } => {
             let request = DeleteGrantRequest { id: id.clone() };
-            admin.delete_grant(request).await.map_err(|status| replies::failure(&status))?;
+            progress::during(SETTLING, admin.delete_grant(request)).await.map_err(|status| replies::failure(&status))?;
             talk(format!("The grant {id} is gone."));
+            context.output.script(|| json!({"id": id, "deleted": true}))?;
             next("avouch grant list");
         }
     }

@@ -4,6 +4,7 @@ use super::Context;
 use crate::args::LockVerb;
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Format, Output, Table, data, next, pretty, relative, rfc3339, talk};
+use crate::progress::{self, SETTLING};
 use crate::replies;
 use avouch_wire::admin::lock_progress::Kind;
 use avouch_wire::admin::{
@@ -30,7 +31,8 @@ pub async fn run(context: &Context, verb: LockVerb) -> Result<(), Failure> {
             Ok(())
         }
         LockVerb::Release { id } => {
-            let reply = context.admin().await?.release_lock(ReleaseLockRequest { id }).await;
+            let mut admin = context.admin().await?;
+            let reply = progress::during(SETTLING, admin.release_lock(ReleaseLockRequest { id })).await;
             let lock = reply.map_err(|status| replies::failure(&status))?.into_inner();
             context.output.one(&table(std::slice::from_ref(&lock), context.output))?;
             next(format!("avouch run --agent {} -- COMMAND", lock.agent));
@@ -49,10 +51,12 @@ struct Heard {
 
 async fn create(context: &Context, request: CreateLockRequest) -> Result<(), Failure> {
     let reply = context.admin().await?.create_lock(request).await;
-    let mut progress = reply.map_err(|status| replies::failure(&status))?.into_inner();
+    let mut steps = reply.map_err(|status| replies::failure(&status))?.into_inner();
     let people = context.output.format() == Format::Table;
     let mut heard = Heard::default();
-    while let Some(message) = progress.message().await.map_err(|status| replies::failure(&status))? {
+    loop {
+        let message = progress::during(SETTLING, steps.message()).await;
+        let Some(message) = message.map_err(|status| replies::failure(&status))? else { break };
         let Some(kind) = message.kind else { continue };
         if people {
             data(line(&kind, context.output.now()) + "\n")?;

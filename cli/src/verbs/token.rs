@@ -3,10 +3,11 @@
 use super::Context;
 use crate::args::TokenVerb;
 use crate::failure::{Exit, Failure};
-use crate::output::{Cell, Table, data, next, relative, talk};
-use crate::{files, replies};
+use crate::output::{Cell, Table, next, relative, rfc3339, talk};
+use crate::{files, progress, replies};
 use avouch_wire::admin::CreateTokenRequest;
 use avouch_words::Millis;
+use serde_json::json;
 use std::path::Path;
 
 /// Makes a join token and puts it where only its reader sees it.
@@ -19,11 +20,14 @@ pub async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
     }
     let ttl_seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
     let request = CreateTokenRequest { node: node.to_string(), ttl_seconds };
-    let reply = context.admin().await?.create_token(request).await.map_err(|status| replies::failure(&status))?;
+    let mut admin = context.admin().await?;
+    let reply = progress::during("Waiting for the issuer", admin.create_token(request)).await.map_err(|status| replies::failure(&status))?;
     let reply = reply.into_inner();
     let expires = Millis(reply.expires_ms);
     if to_stdout {
-        data(format!("{}\n", reply.token))?;
+        // The one place where it is shown: the token is what was asked for.
+        let json = || json!({"node": reply.node_id, "expires": rfc3339(expires), "token": reply.token});
+        context.output.tell(|| format!("{}\n", reply.token), json)?;
         let good = relative(expires, context.output.now());
         talk(format!("This token joins {} once; it runs out {good}.", reply.node_id));
         return Ok(());

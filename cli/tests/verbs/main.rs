@@ -8,3 +8,5 @@ mod decisions;
 mod fake;
 #[cfg(test)]
 mod printed;
+#[cfg(test)]
+mod shapes;

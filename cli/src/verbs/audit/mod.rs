@@ -7,8 +7,8 @@ pub use table::{Row, row, table};
 use super::Context;
 use crate::args::AuditVerb;
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, data, next, pretty, talk};
-use crate::{files, replies};
+use crate::output::{next, talk};
+use crate::{files, progress, replies};
 use avouch_audit::entry::Entry;
 use avouch_audit::export::{Part, read_parts, write_part};
 use avouch_audit::verify::{Report, verify};
@@ -70,12 +70,14 @@ async fn export(context: &Context, out: &Path) -> Result<(), Failure> {
     files::create_private(out, &bytes)?;
     let entries = parts.iter().filter(|part| matches!(part, Part::Entry(_))).count();
     talk(format!("{entries} entries are in {}.", out.display()));
+    context.output.script(|| json!({"entries": entries, "file": out.display().to_string()}))?;
     next(format!("avouch audit verify {}", out.display()));
     Ok(())
 }
 
 async fn fetch(context: &Context) -> Result<Vec<Part>, Failure> {
-    whole_log(&mut context.admin().await?).await
+    let mut admin = context.admin().await?;
+    progress::during("Reading the log", whole_log(&mut admin)).await
 }
 
 /// The whole log, as the issuer gives it.
@@ -106,10 +108,7 @@ fn report(
         };
         Failure::new(Exit::Failure, sentence).then("Keep this copy, and compare it with another export or checkpoint.")
     })?;
-    match context.output.format() {
-        Format::Json => data(pretty(&as_json(&report)))?,
-        Format::Table => data(as_text(&report))?,
-    }
+    context.output.tell(|| as_text(&report), || as_json(&report))?;
     if !key_was_known {
         talk("The log's own word was taken for its key; give --key to check who signed it.");
     }

@@ -4,6 +4,7 @@
 use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::output::{next, quote, talk};
+use crate::progress::{self, SETTLING};
 use crate::verbs::{Context, agent};
 use crate::{dev, prompt, replies};
 use avouch_wire::admin::admin_client::AdminClient;
@@ -66,7 +67,7 @@ async fn register(context: &Context, order: &args::Run, name: &Name) -> Result<(
     let nodes = vec![agent::this_node(context).await?];
     let request =
         CreateAgentRequest { name: name.to_string(), owner, nodes, selectors, x509_ttl_seconds: 0, jwt_ttl_seconds: 0 };
-    admin.create_agent(request).await.map_err(|status| replies::failure(&status))?;
+    progress::during(SETTLING, admin.create_agent(request)).await.map_err(|status| replies::failure(&status))?;
     for credential in &credentials {
         let request = CreateGrantRequest { agent: name.to_string(), credential: credential.clone() };
         admin.create_grant(request).await.map_err(|status| replies::failure(&status))?;

@@ -6,7 +6,6 @@ mod script;
 use super::Context;
 use crate::endpoints::Socket;
 use crate::failure::Failure;
-use crate::output::{Format, data, pretty};
 use crate::replies;
 use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::local::helper_client::HelperClient;
@@ -57,10 +56,7 @@ pub async fn run(context: &Context) -> Result<(), Failure> {
         context.directories.find(Socket::Admin)?;
     }
     let now = context.output.now();
-    match context.output.format() {
-        Format::Json => data(pretty(&script::all(&issuer, &helper, now)))?,
-        Format::Table => data(screen::all(&issuer, &helper, now))?,
-    }
+    context.output.tell(|| screen::all(&issuer, &helper, now), || script::all(&issuer, &helper, now))?;
     match (issuer, helper) {
         (Part::Silent(failure), _) | (_, Part::Silent(failure)) => Err(failure),
         _ => Ok(()),

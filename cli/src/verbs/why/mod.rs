@@ -6,8 +6,8 @@ mod tell;
 
 use super::{Context, node};
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, data, pretty, relative, talk};
-use crate::replies;
+use crate::output::relative;
+use crate::{progress, replies};
 use avouch_wire::admin::{Credential, ListCredentialsRequest, ListLocksRequest, Lock, WhyReply, WhyRequest};
 use avouch_wire::tonic::Code;
 use avouch_words::{Clock as _, SystemClock, Ulid};
@@ -44,16 +44,16 @@ pub async fn run(context: &Context, decision: &str) -> Result<(), Failure> {
     };
     let (commands, advice) = commands::all(&record, &reply, &credentials);
     let found = Found { record, reply, lock, commands, advice };
-    match context.output.format() {
-        Format::Json => data(pretty(&tell::json(&found))),
-        Format::Table => data(tell::text(&found, context.output.now())),
-    }
+    context.output.tell(|| tell::text(&found, context.output.now()), || tell::json(&found))
 }
 
 /// Asks until the record is there, for as long as it may be on its way.
 async fn ask(context: &Context, id: Ulid) -> Result<WhyReply, Failure> {
+    progress::during("The record of this decision has not arrived yet; waiting for it", patiently(context, id)).await
+}
+
+async fn patiently(context: &Context, id: Ulid) -> Result<WhyReply, Failure> {
     let mut admin = context.admin().await?;
-    let mut waiting = false;
     loop {
         match admin.why(WhyRequest { decision: id.to_string() }).await {
             Ok(reply) => return Ok(reply.into_inner()),
@@ -63,10 +63,6 @@ async fn ask(context: &Context, id: Ulid) -> Result<WhyReply, Failure> {
         let age = SystemClock.now().since(id.moment());
         if age >= ON_ITS_WAY {
             return Err(missing(context, id).await?);
-        }
-        if !waiting {
-            talk("The record of this decision has not arrived yet; waiting for it.");
-            waiting = true;
         }
         tokio::time::sleep(STEP).await;
     }

@@ -1,0 +1,136 @@
+//! `-o json` on every verb: one JSON text on stdout, with the keys that scripts may go by; and failures as JSON on
+//! stderr.
+
+use crate::fake::Daemons;
+use avouch::args::Cli;
+use clap::CommandFactory as _;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A verb, a line that runs it, and the keys of its object or of the objects in its list.
+type Shape = (&'static str, &'static str, &'static [&'static str]);
+
+const AGENT: &[&str] = &["name", "owner", "nodes", "selectors", "x509_ttl", "jwt_ttl", "created", "id"];
+const CREDENTIAL: &[&str] = &["name", "source", "to", "methods", "paths", "as", "created", "binding"];
+const GRANT: &[&str] = &["id", "agent", "credential", "created"];
+const LOCK: &[&str] = &["id", "agent", "reason", "author", "created", "expires", "ended"];
+const LOCKED: &[&str] =
+    &["id", "agent", "reason", "author", "created", "version", "svids_valid_until", "applied", "pending"];
+const STATUS: &[&str] = &["issuer", "helper", "nodes", "sessions", "instances", "agents", "locks", "refused", "ending"];
+const WHY: &[&str] = &[
+    "decision",
+    "verdict",
+    "time",
+    "node",
+    "agent",
+    "session",
+    "contained",
+    "request",
+    "uses",
+    "code",
+    "rule",
+    "mismatch",
+    "credentials",
+    "lock",
+    "outcome",
+    "policy_version",
+    "now",
+    "commands",
+    "advice",
+];
+
+const SHAPES: &[Shape] = &[
+    ("token create", "token create --node b --out DIR/join.token", &["node", "expires", "file"]),
+    ("token create", "token create --node b --out -", &["node", "expires", "token"]),
+    ("node list", "node list", &["id", "connected", "joined", "svid_expires", "version", "selectors"]),
+    ("agent create", "agent create a --owner me --selector unix:uid:7", AGENT),
+    ("agent list", "agent list", AGENT),
+    ("credential list", "credential list", CREDENTIAL),
+    (
+        "secret put",
+        "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer",
+        CREDENTIAL,
+    ),
+    ("grant create", "grant create --agent a --credential c", GRANT),
+    ("grant list", "grant list", GRANT),
+    ("grant delete", "grant delete 01K9ZQ3M6X5T8W4V2R7N1C0BDE", &["id", "deleted"]),
+    ("lock create", "lock create --agent a --reason r", LOCKED),
+    ("lock list", "lock list", LOCK),
+    ("lock release", "lock release 01K9ZQ3M6X5T8W4V2R7N1C0BDE", LOCK),
+    ("audit list", "audit list", &["index", "time", "writer", "event", "agent", "about"]),
+    ("audit export", "audit export --out DIR/export.jsonl", &["entries", "file"]),
+    ("explain", "explain", &["code", "retry", "message", "action"]),
+    ("explain", "explain denied", &["code", "retry", "message", "action"]),
+    ("status", "status", STATUS),
+    ("why", "why DECISION", WHY),
+    ("completions", "completions bash", &["script"]),
+    ("man", "man --dir DIR/man1", &["pages", "dir"]),
+];
+
+/// Verbs whose shape is looked at where they can be run: beside a real issuer and helper, or with a terminal.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("demo", "cli/tests/whole/demo.rs"),
+    ("dev", "cli/tests/whole/dev.rs"),
+    ("server", "cli/tests/whole/daemons.rs"),
+    ("helper", "cli/tests/whole/daemons.rs"),
+    ("run", "its program writes to stdout"),
+    ("svid show", "cli/tests/whole/first_run.rs"),
+    ("audit verify", "tests/tests/decisions.rs"),
+];
+
+fn verbs(command: &clap::Command, above: &str, into: &mut BTreeSet<String>) {
+    for one in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+        let name = format!("{above} {}", one.get_name()).trim().to_owned();
+        match one.has_subcommands() {
+            true => verbs(one, &name, into),
+            false => drop(into.insert(name)),
+        }
+    }
+}
+
+#[test]
+fn every_verb_has_its_shape_in_json() {
+    let mut all = BTreeSet::new();
+    verbs(&Cli::command(), "", &mut all);
+    let known: BTreeSet<String> =
+        SHAPES.iter().map(|shape| shape.0).chain(ELSEWHERE.iter().map(|one| one.0)).map(str::to_owned).collect();
+    assert_eq!(all, known, "a verb's shape is not looked at, or a shape has no verb");
+    let daemons = Daemons::start();
+    for (verb, line, keys) in SHAPES {
+        let line = format!("{line} -o json").replace("DIR", &daemons.dir().display().to_string());
+        let line = line.replace("DECISION", &crate::decisions::known());
+        let output = daemons.run_with(&line, b"hunter2-hunter2\n");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        let json: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stdout)));
+        let objects = json.as_array().cloned().unwrap_or_else(|| vec![json.clone()]);
+        let expected: BTreeSet<&str> = keys.iter().copied().collect();
+        for object in &objects {
+            let found: BTreeSet<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(found, expected, "{verb}: {line}");
+        }
+        let to_file = std::fs::remove_file(daemons.dir().join("join.token"));
+        assert!(to_file.is_ok() || !line.contains("join.token"));
+    }
+}
+
+#[test]
+fn failures_are_json_on_stderr_with_the_number_of_the_exit() {
+    let daemons = Daemons::start();
+    for (line, exit, code) in [
+        ("grant create --agent nobody --credential c", 3, "not_found"),
+        ("why 01HF7YAT009D9D9D9D9D9D9D9D", 3, "not_found"),
+        ("agent create a --owner me --selector unix:path:/bin/sh", 2, "usage"),
+        ("explain unbound_hots", 3, "not_found"),
+        ("run --agent a -- true", 7, "unreachable"),
+    ] {
+        let output = daemons.run(&format!("-o json {line}"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last().unwrap_or_default();
+        let json: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{line}: {error}: {said}"));
+        assert_eq!(output.status.code(), Some(exit), "{line}: {said}");
+        assert_eq!((&json["error"]["exit"], &json["error"]["code"]), (&exit.into(), &code.into()), "{line}");
+        assert!(json["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{line}");
+        assert!(output.stdout.is_empty(), "{line}");
+    }
+}
