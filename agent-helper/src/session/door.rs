@@ -318,7 +318,7 @@ impl Door {
 fn member(session: Ulid, agent: &Name, peer: &Peer, walls: Option<&Walls>, outer: Option<&Place>) -> Member {
     let outer = outer.map(Place::member);
     let opener = outer.as_ref().map_or(peer.uid(), |outer| outer.opener);
-    let mut profiles = walls.map(|walls| walls::counts_as(&walls.profile)).unwrap_or_default();
+    let mut profiles = walls.map(|walls| avouch_words::counts_as(&walls.profile)).unwrap_or_default();
     profiles.retain(|profile| outer.as_ref().is_none_or(|outer| outer.walls.contains(profile)));
     Member { session, agent: agent.clone(), opener, walls: profiles.into() }
 }

@@ -33,6 +33,6 @@ fn told(session: &Session) -> Open {
         agent: session.member.agent.clone(),
         uid: session.uid,
         pid: session.root().pid,
-        contained: None,
+        contained: session.walls.as_ref().map(|walls| walls.profile.clone()),
     }
 }

@@ -168,28 +168,9 @@ fn unseen(error: io::Error) -> NoWalls {
     }
 }
 
-/// The profiles that a session with this one counts as: what asks for a weaker wall is content with a stronger one.
-pub fn counts_as(profile: &Name) -> Vec<Name> {
-    let built_in = ["strict", "work", "open"];
-    let weaker = built_in.iter().position(|known| profile.as_str() == *known).map(|at| &built_in[at + 1..]);
-    let weaker = weaker.into_iter().flatten().filter_map(|name| Name::parse(name).ok());
-    std::iter::once(profile.clone()).chain(weaker).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stronger_profile_counts_as_the_weaker_ones_and_ones_own_as_itself() {
-        let names = |profile: &str| -> Vec<String> {
-            counts_as(&Name::parse(profile).unwrap()).iter().map(ToString::to_string).collect()
-        };
-        assert_eq!(names("strict"), ["strict", "work", "open"]);
-        assert_eq!(names("work"), ["work", "open"]);
-        assert_eq!(names("open"), ["open"]);
-        assert_eq!(names("my-own"), ["my-own"]);
-    }
 
     #[test]
     fn namespaces_that_nobody_may_see_are_no_reason_and_those_that_are_shared_are() {

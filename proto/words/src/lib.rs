@@ -10,6 +10,7 @@ mod selector;
 mod spiffe_id;
 pub mod svid;
 mod text;
+mod walls;
 
 pub use bundle::{Bundle, Bundles, JwtAuthority, X509Authority};
 pub use clock::{Clock, Millis, SystemClock};
@@ -18,3 +19,4 @@ pub use name::{BadName, Name, Ulid};
 pub use secret::Secret;
 pub use selector::{BadSelector, Selector};
 pub use spiffe_id::{BadSpiffeId, BadTrustDomain, SpiffeId, TrustDomain};
+pub use walls::counts_as;

@@ -10,9 +10,9 @@ use avouch_core::refusal::Invalid;
 use avouch_core::{LockTarget, Node, Refusal, node};
 use avouch_policy::why::{Change, NearMiss, Now, Why, why as judge};
 use avouch_policy::{self as policy, Caller, CanonicalRequest, Origin, StateParts};
-use avouch_store::{LogEntry, Read};
+use avouch_store::Read;
 use avouch_wire::admin;
-use avouch_words::{Selector, SpiffeId, Ulid};
+use avouch_words::{Name, Selector, SpiffeId, Ulid, counts_as};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) async fn why(app: &App, operator: Operator, request: admin::WhyReques
         return Err(Refusal::NotFound { kind: "record of decision", name: decision.to_string() }.into());
     };
     let contained = match caller.session {
-        Some(session) => session_of(&mut read, session).await?,
+        Some(session) => session_of(&mut read, &writer, session).await?,
         None => Session::default(),
     };
     let state = app.state();
@@ -77,20 +77,55 @@ struct Session {
     facts: BTreeSet<Selector>,
 }
 
-async fn session_of(read: &mut Read, session: Ulid) -> Result<Session, Failure> {
-    let entries = read.entries_about(session, MOST_ENTRIES).await?;
-    let opened = |entry: &LogEntry| match Entry::decode(&entry.bytes).ok()?.body {
-        Body::Record(record) => match record.event {
-            HelperEvent::SessionOpened { agent, uid, .. } => {
-                let facts = [format!("session:agent:{agent}"), format!("session:uid:{uid}")];
-                let facts = facts.iter().filter_map(|fact| Selector::parse(fact).ok()).collect();
-                Some(Session { profile: String::new(), facts })
-            }
-            _ => None,
-        },
-        Body::Event(_) => None,
-    };
-    Ok(entries.iter().find_map(opened).unwrap_or_default())
+/// What the helper knew of a session, from the records of that node: one inside another has no fact that the outer has
+/// not.
+async fn session_of(read: &mut Read, node: &SpiffeId, session: Ulid) -> Result<Session, Failure> {
+    let mut found = Session::default();
+    let mut walls: Option<Vec<Name>> = None;
+    let mut next = Some(session);
+    for _ in 0..DEEPEST {
+        let Some(session) = next else { break };
+        let entries = read.entries_about(session, MOST_ENTRIES).await?;
+        let Some(opened) = entries.iter().find_map(|entry| opened(&entry.bytes, node)) else { break };
+        let profiles = opened.contained.as_ref().map(counts_as).unwrap_or_default();
+        if walls.is_none() {
+            found.profile = opened.contained.as_ref().map(ToString::to_string).unwrap_or_default();
+            found.facts.extend(fact(format!("session:agent:{}", opened.agent)));
+        }
+        walls = Some(match walls {
+            None => profiles,
+            Some(inner) => inner.into_iter().filter(|profile| profiles.contains(profile)).collect(),
+        });
+        next = opened.within;
+        if next.is_none() {
+            found.facts.extend(fact(format!("session:uid:{}", opened.uid)));
+        }
+    }
+    let walls = walls.into_iter().flatten();
+    found.facts.extend(walls.filter_map(|profile| fact(format!("session:contained:{profile}"))));
+    Ok(found)
+}
+
+fn fact(text: String) -> Option<Selector> {
+    Selector::parse(&text).ok()
+}
+
+/// What is on record of a session's beginning.
+struct Opened {
+    agent: Name,
+    uid: u32,
+    contained: Option<Name>,
+    within: Option<Ulid>,
+}
+
+fn opened(entry: &[u8], node: &SpiffeId) -> Option<Opened> {
+    let Entry { writer, body: Body::Record(record), .. } = Entry::decode(entry).ok()? else { return None };
+    match record.event {
+        HelperEvent::SessionOpened { agent, uid, contained, within, .. } if writer == *node => {
+            Some(Opened { agent, uid, contained, within })
+        }
+        _ => None,
+    }
 }
 
 /// The request as it was judged, if the record holds all of it: what is long was cut.
@@ -172,7 +207,7 @@ fn miss(miss: &NearMiss) -> admin::Miss {
 
 fn change(change: &Change) -> admin::Change {
     use admin::change::Kind;
-    let bind = |credential: &avouch_words::Name, binding: &policy::Binding, replaces| admin::Bind {
+    let bind = |credential: &Name, binding: &policy::Binding, replaces| admin::Bind {
         credential: credential.to_string(),
         binding: binding.canonical_json().to_vec(),
         replaces,
@@ -190,5 +225,7 @@ fn change(change: &Change) -> admin::Change {
 
 /// Entries of one decision that are looked at: an intent with its outcome, and room for those of a node that lies.
 const MOST_ENTRIES: u32 = 16;
+/// How deep sessions are followed into those that they were opened inside of.
+const DEEPEST: usize = 8;
 /// Near misses that are told.
 const MOST_MISSES: usize = 8;

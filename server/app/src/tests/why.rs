@@ -109,6 +109,44 @@ async fn why_tells_the_record_and_what_would_change_it_as_things_are_now() {
     assert!(bind.replaces && String::from_utf8_lossy(&bind.binding).contains(r#""query":["page","q"]"#));
 }
 
+fn opened(n: u8, contained: Option<&str>, within: Option<u8>) -> HelperEvent {
+    HelperEvent::SessionOpened {
+        agent: Name::parse("researcher").unwrap(),
+        session: decision(n),
+        root_pid: 7,
+        uid: 1000,
+        listener_alone: false,
+        contained: contained.map(|profile| Name::parse(profile).unwrap()),
+        within: within.map(decision),
+    }
+}
+
+/// The caller's session is 91; the profile of one around it narrows what it counts as.
+#[tokio::test]
+async fn why_knows_the_walls_that_the_session_was_verified_to_have() {
+    use admin::change::Kind;
+    for (records, profile, needs) in [
+        (vec![], "", true),
+        (vec![opened(91, None, None)], "", true),
+        (vec![opened(91, Some("open"), None)], "open", true),
+        (vec![opened(91, Some("strict"), None)], "strict", false),
+        (vec![opened(92, Some("open"), None), opened(91, Some("work"), Some(92))], "work", true),
+        (vec![opened(92, Some("work"), None), opened(91, Some("strict"), Some(92))], "strict", false),
+    ] {
+        let last = denied(1, call("GET", "/walled", ""));
+        let (running, _node) = with(records.into_iter().chain([last])).await;
+        let binding = br#"{"to":"https://api.test:443","methods":["GET"],"paths":["/walled"],"requires":["session:contained:work","session:agent:researcher"],"slot":"bearer"}"#;
+        let put =
+            admin::PutCredentialRequest { name: "walled".into(), source: "sealed".into(), binding: binding.to_vec() };
+        running.admin().await.put_credential(put).await.unwrap();
+        let reply = why(&running, 1).await.unwrap();
+        let walls = Kind::Require("session:contained:work".into());
+        assert_eq!(reply.contained, profile);
+        assert_eq!(changes(&reply)[0], Kind::Grant("walled".into()));
+        assert_eq!(changes(&reply).contains(&walls), needs, "{profile}: {:?}", changes(&reply));
+    }
+}
+
 #[tokio::test]
 async fn a_decision_that_is_not_on_record_is_not_found_and_a_wrong_id_is_said_to_be_one() {
     let (running, _node) = with([]).await;
