@@ -27,9 +27,8 @@ fn write(dir: &Path) -> Result<usize, Failure> {
         }
         Ok(pages.len())
     });
-    written.map_err(|error| {
-        Failure::new(Exit::Failure, format!("cannot write man pages to {}: {error}", dir.display()))
-    })
+    written
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot write man pages to {}: {error}", dir.display())))
 }
 
 /// Each page with its file name.

@@ -38,7 +38,8 @@ async fn register(context: &Context, create: AgentCreate) -> Result<(), Failure>
         jwt_ttl_seconds: seconds(create.jwt_ttl),
     };
     let mut admin = context.admin().await?;
-    let reply = progress::during(SETTLING, admin.create_agent(request)).await.map_err(|status| replies::failure(&status))?;
+    let reply =
+        progress::during(SETTLING, admin.create_agent(request)).await.map_err(|status| replies::failure(&status))?;
     context.output.one(&table(&[reply.into_inner()], context.output))?;
     next(format!("avouch grant create --agent {} --credential NAME", create.name));
     Ok(())

@@ -32,7 +32,9 @@ pub async fn run(context: &Context, verb: GrantVerb) -> Result<(), Failure> {
         }
         GrantVerb::Delete { id } => {
             let request = DeleteGrantRequest { id: id.clone() };
-            progress::during(SETTLING, admin.delete_grant(request)).await.map_err(|status| replies::failure(&status))?;
+            progress::during(SETTLING, admin.delete_grant(request))
+                .await
+                .map_err(|status| replies::failure(&status))?;
             talk(format!("The grant {id} is gone."));
             context.output.script(|| json!({"id": id, "deleted": true}))?;
             next("avouch grant list");

@@ -21,7 +21,9 @@ pub async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
     let ttl_seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
     let request = CreateTokenRequest { node: node.to_string(), ttl_seconds };
     let mut admin = context.admin().await?;
-    let reply = progress::during("Waiting for the issuer", admin.create_token(request)).await.map_err(|status| replies::failure(&status))?;
+    let reply = progress::during("Waiting for the issuer", admin.create_token(request))
+        .await
+        .map_err(|status| replies::failure(&status))?;
     let reply = reply.into_inner();
     let expires = Millis(reply.expires_ms);
     if to_stdout {

@@ -36,7 +36,9 @@ fn run_names_the_agent_after_its_program_and_asks_once() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("avouch grant create --agent true --credential first"), "{said}");
     let who = home.works("avouch run --yes -- sh -c 'avouch svid show -o json'");
-    assert!(who.contains("spiffe://dev.test/agent/sh"), "{who}");
+    let who: serde_json::Value = serde_json::from_str(&who).unwrap();
+    assert_eq!(who[0]["id"], "spiffe://dev.test/agent/sh");
+    assert!(["serial", "expires", "chain"].iter().all(|key| !who[0][key].is_null()), "{who}");
     dev.stop();
     let output = home.shell("avouch run -- true");
     let said = String::from_utf8_lossy(&output.stderr);
