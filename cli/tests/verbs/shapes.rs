@@ -17,6 +17,24 @@ const LOCK: &[&str] = &["id", "agent", "reason", "author", "created", "expires",
 const LOCKED: &[&str] =
     &["id", "agent", "reason", "author", "created", "version", "svids_valid_until", "applied", "pending"];
 const STATUS: &[&str] = &["issuer", "helper", "nodes", "sessions", "instances", "agents", "locks", "refused", "ending"];
+const PRESET: &[&str] = &[
+    "name",
+    "aliases",
+    "title",
+    "to",
+    "methods",
+    "paths",
+    "query",
+    "as",
+    "environment",
+    "placeholder",
+    "placeholder_in_body",
+    "begins",
+    "probe",
+    "narrow",
+    "needs",
+    "note",
+];
 const WHY: &[&str] = &[
     "decision",
     "verdict",
@@ -51,6 +69,8 @@ const SHAPES: &[Shape] = &[
         "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer",
         CREDENTIAL,
     ),
+    ("preset list", "preset list", &["name", "title", "to", "as", "environment"]),
+    ("preset show", "preset show github", PRESET),
     ("grant create", "grant create --agent a --credential c", GRANT),
     ("grant list", "grant list", GRANT),
     ("grant delete", "grant delete 01K9ZQ3M6X5T8W4V2R7N1C0BDE", &["id", "deleted"]),
@@ -73,6 +93,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("dev", "cli/tests/whole/dev.rs"),
     ("server", "cli/tests/whole/daemons.rs"),
     ("helper", "cli/tests/whole/daemons.rs"),
+    ("doctor", "cli/tests/doctor"),
     ("run", "its program writes to stdout"),
     ("svid show", "cli/tests/whole/first_run.rs"),
     ("audit verify", "tests/tests/decisions.rs"),

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use crate::output::quote;
-use avouch_policy::{Binding, BindingSpec, RefusalCode, SlotSpec};
+use avouch_policy::{Binding, BindingSpec, EnvironmentSpec, RefusalCode, SlotSpec};
 use avouch_wire::admin::change::Kind;
 use avouch_wire::admin::{Bind, Change, Credential, Judgement, WhyReply};
 
@@ -130,7 +130,23 @@ fn secret_put(name: &str, spec: &BindingSpec) -> String {
     if spec.ca.is_some() {
         flag("ca", "FILE");
     }
+    if let Some(environment) = &spec.environment {
+        flag("env", &variable(name, environment));
+    }
+    for fact in &spec.requires {
+        flag("require", fact);
+    }
+    if spec.placeholder_in_body.is_some() {
+        flag("placeholder-in-body", "data");
+    }
     words.join(" ")
+}
+
+fn variable(credential: &str, environment: &EnvironmentSpec) -> String {
+    match &environment.prefix {
+        None => environment.name.clone(),
+        Some(prefix) => format!("{}={prefix}avouch:{credential}", environment.name),
+    }
 }
 
 fn slot(slot: &SlotSpec) -> String {
@@ -145,10 +161,24 @@ fn slot(slot: &SlotSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Command, SecretVerb};
+    use crate::verbs::secret;
+    use clap::Parser as _;
+
+    /// What a shell and the command line make of what was spelled.
+    fn read_again(line: &str) -> BindingSpec {
+        let print = format!("set -- {line}; printf '%s\\n' \"$@\"");
+        let output = std::process::Command::new("sh").arg("-c").arg(print).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        match Cli::try_parse_from(words.lines()).unwrap().command {
+            Command::Secret { verb: SecretVerb::Put(put) } => secret::bind(&put).unwrap().spec(),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn a_binding_is_spelled_as_the_flags_that_make_it() {
-        let spec = BindingSpec {
+        let plain = BindingSpec {
             to: "http://127.0.0.1:8080".to_owned(),
             methods: vec!["GET".to_owned(), "POST".to_owned()],
             paths: vec!["/a/**".to_owned()],
@@ -156,15 +186,32 @@ mod tests {
             slot: SlotSpec::Header { name: "x-key".to_owned(), prefix: Some("Token ".to_owned()) },
             plain: Some(avouch_policy::binding::Plain::Loopback),
             address: Some("127.0.0.1:8080".to_owned()),
-            ca: Some("PEM".to_owned()),
+            ca: None,
             environment: None,
             requires: Vec::new(),
             placeholder_in_body: None,
         };
         assert_eq!(
-            secret_put("tool", &spec),
+            secret_put("tool", &plain),
             "avouch secret put tool --value-stdin --to http://127.0.0.1:8080 --method GET --method POST --path '/a/**' \
-             --query 'it'\\''s' --as 'header:x-key:Token ' --plain loopback --address 127.0.0.1:8080 --ca FILE"
+             --query 'it'\\''s' --as 'header:x-key:Token ' --plain loopback --address 127.0.0.1:8080"
         );
+        let rich = BindingSpec {
+            to: "https://api.test:443".to_owned(),
+            query: vec!["a[]".to_owned(), "$x".to_owned()],
+            slot: SlotSpec::Basic { username: "me".to_owned() },
+            plain: None,
+            address: None,
+            environment: Some(EnvironmentSpec { name: "TOOL_KEY".to_owned(), prefix: Some("xo-".to_owned()) }),
+            requires: vec!["session:contained:work".to_owned()],
+            placeholder_in_body: Some(avouch_policy::binding::PlaceholderInBody::Data),
+            ..plain.clone()
+        };
+        let with_roots = BindingSpec { ca: Some("PEM".to_owned()), ..rich.clone() };
+        assert!(secret_put("tool", &with_roots).contains(" --ca FILE"));
+        for spec in [plain, rich] {
+            let checked = spec.check().unwrap().spec();
+            assert_eq!(read_again(&secret_put("tool", &checked)), checked);
+        }
     }
 }
