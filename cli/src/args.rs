@@ -3,7 +3,7 @@
 mod first_day;
 mod secret;
 
-pub use first_day::{Completions, ManPages, Shell, Why};
+pub use first_day::{Completions, Import, ManPages, Shell, Why};
 pub use secret::{PresetVerb, SecretPut, SecretVerb};
 
 use crate::complete::live;
@@ -141,6 +141,11 @@ pub enum Command {
     /// Why a call was refused or let through, and what would change that.
     #[command(before_help = "Example:\n  avouch why 01K9ZQ3M6X5T8W4V2R7N1C0BDE")]
     Why(Why),
+    /// Seal the secrets of a dotenv file, and leave placeholders in it.
+    #[command(
+        before_help = "Examples:\n  avouch import .env --dry-run\n  avouch import .env\n  avouch import .env --yes -o json"
+    )]
+    Import(Import),
     /// Find why something does not work here, and what to do: the first line says it.
     #[command(
         before_help = "Examples:\n  avouch doctor\n  avouch run --agent researcher -- avouch doctor    what a session's programs see"

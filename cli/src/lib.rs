@@ -9,6 +9,7 @@ mod doctor;
 pub mod endpoints;
 pub mod failure;
 mod files;
+mod import;
 mod man;
 pub mod output;
 mod presets;
@@ -97,6 +98,7 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Lock { verb } => verbs::lock::run(context, verb).await,
         Command::Svid { verb } => verbs::svid::run(context, verb).await,
         Command::Audit { verb } => verbs::audit::run(context, verb).await,
+        Command::Import(order) => import::run(context, &order).await,
         Command::Status => verbs::status::run(context).await,
         Command::Why(order) => verbs::why::run(context, &order.decision).await,
         _ => Ok(()),

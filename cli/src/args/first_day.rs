@@ -3,6 +3,23 @@
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
+/// `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The file, usually .env.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do what is proposed without asking.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Take credentials over that have the proposed names already; without it, others are found.
+    #[arg(long)]
+    pub replace: bool,
+}
+
 /// A shell that completions are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {

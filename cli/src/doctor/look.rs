@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Tries what this host gives to contained sessions, outside one. It wants the main thread with no other beside it.
 pub fn host() -> Option<Vec<Lacking>> {
-    let mut variables = std::env::vars_os().filter_map(|(_, value)| value.into_string().ok());
+    let variables = std::env::vars_os().filter_map(|(_, value)| value.into_string().ok());
     if variables.map(|value| session::files_of(&value)).any(|files| files.is_some()) {
         return None;
     }

@@ -55,12 +55,7 @@ fn explain(context: &Context, order: &crate::args::Run) -> Result<(), Failure> {
     output::data(format!("{}\n", avouch_contain::explain(&walls::settle(profile, order, &terms)?, &scrubbed)))
 }
 
-fn uncontained(
-    hardened: &Hardened,
-    mut talk: Talk,
-    agent: &Name,
-    order: crate::args::Run,
-) -> Result<u8, Failure> {
+fn uncontained(hardened: &Hardened, mut talk: Talk, agent: &Name, order: crate::args::Run) -> Result<u8, Failure> {
     if order.no_contain {
         output::talk(format!("avouch: {}", walls::not_contained()));
     }

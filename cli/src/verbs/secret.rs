@@ -9,8 +9,11 @@ use crate::{files, presets, prompt, replies};
 use avouch_policy::binding::{MAX_CA, PlaceholderInBody, Plain};
 use avouch_policy::placeholder::PLACEHOLDER;
 use avouch_policy::{Binding, BindingSpec, EnvironmentSpec};
-use avouch_wire::admin::PutCredentialRequest;
+use avouch_wire::admin::admin_client::AdminClient;
+use avouch_wire::admin::{Credential, PutCredentialRequest};
 use avouch_wire::local::PutSecretRequest;
+use avouch_wire::local::helper_client::HelperClient;
+use avouch_wire::tonic::transport::Channel;
 use avouch_words::Name;
 use std::io::{self, IsTerminal as _};
 
@@ -25,14 +28,25 @@ pub async fn run(context: &Context, verb: SecretVerb) -> Result<(), Failure> {
     let mut helper = context.helper().await?;
     let mut admin = context.admin().await?;
     let value = value(&put)?;
-    let (credential, binding) = (put.name.to_string(), binding.canonical_json().to_vec());
+    let reply = store(&mut helper, &mut admin, &put.name, &binding, value).await?;
+    context.output.one(&credential::table(&[reply], context.output.now()))?;
+    next(format!("avouch grant create --agent AGENT --credential {}", put.name));
+    Ok(())
+}
+
+/// Seals a value, then binds it.
+pub async fn store(
+    helper: &mut HelperClient<Channel>,
+    admin: &mut AdminClient<Channel>,
+    name: &Name,
+    binding: &Binding,
+    value: Vec<u8>,
+) -> Result<Credential, Failure> {
+    let (credential, binding) = (name.to_string(), binding.canonical_json().to_vec());
     let request = PutSecretRequest { credential: credential.clone(), binding: binding.clone(), value };
     helper.put_secret(request).await.map_err(|status| replies::failure(&status))?;
     let request = PutCredentialRequest { name: credential, source: SOURCE.to_owned(), binding };
-    let reply = admin.put_credential(request).await.map_err(|status| replies::failure(&status))?;
-    context.output.one(&credential::table(&[reply.into_inner()], context.output.now()))?;
-    next(format!("avouch grant create --agent AGENT --credential {}", put.name));
-    Ok(())
+    Ok(admin.put_credential(request).await.map_err(|status| replies::failure(&status))?.into_inner())
 }
 
 /// The binding that the flags make, over what the preset says.

@@ -51,8 +51,7 @@ impl Place {
     }
 
     fn settings(&self) -> HelperConfig {
-        let settings =
-            HelperConfig::new(self.domain.clone(), self.issuer.to_string(), &Paths::below(self.dir.path()));
+        let settings = HelperConfig::new(self.domain.clone(), self.issuer.to_string(), &Paths::below(self.dir.path()));
         HelperConfig { session: Session { contain: Contain::Required }, ..settings }
     }
 

@@ -233,6 +233,9 @@ impl Helper for Heard {
     async fn put_secret(&self, request: Request<PutSecretRequest>) -> Reply<PutSecretReply> {
         let asked = request.into_inner();
         let value = String::from_utf8(asked.value).unwrap();
+        if value.contains("refuse-me") {
+            return Err(Status::internal("the value was not stored"));
+        }
         self.0.lock().unwrap().push(format!("sealed {} {value}", asked.credential));
         Ok(Response::new(PutSecretReply {}))
     }

@@ -7,6 +7,8 @@ mod decisions;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod printed;
 #[cfg(test)]
 mod shapes;
