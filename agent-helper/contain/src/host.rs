@@ -246,7 +246,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn make() -> io::Result<Self> {
-        let root = std::env::temp_dir().join(format!("avouch-look-{}", std::process::id()));
+        let root = std::env::temp_dir().canonicalize()?.join(format!("avouch-look-{}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o755).create(&root)?;
         let place = Self(root);
         // A cache, so that copies are tried.

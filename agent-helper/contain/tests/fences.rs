@@ -100,7 +100,7 @@ fn run(hardened: &Hardened, limit: &str, script: &str) -> (u8, String) {
     let contain = Contain {
         profile: Profile::find("limited", &[root.path().to_owned()]).expect("profile"),
         workload_socket: at("workload.sock"),
-        work_dir: at("work"),
+        work_dir: at("work").canonicalize().expect("work"),
         home: None,
         runtime_dir: None,
         hide: Vec::new(),

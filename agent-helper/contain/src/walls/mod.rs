@@ -54,7 +54,7 @@ pub struct Contain {
     pub profile: Profile,
     /// The host's Workload API socket, which it gets as [`WORKLOAD_SOCKET`].
     pub workload_socket: PathBuf,
-    /// The directory that it works in, and where the program starts.
+    /// The directory that it works in, and where the program starts, as the kernel names it: a path without links.
     pub work_dir: PathBuf,
     /// Home as the environment names it; without one there is none inside.
     pub home: Option<PathBuf>,

@@ -10,6 +10,12 @@ use std::path::{Path, PathBuf};
 pub(crate) fn settle(contain: Contain, who: Who, terminals: [bool; 3]) -> Result<Order, ContainError> {
     let bad = |path: &Path, error: std::io::Error| ContainError::WorkDir(format!("{}: {error}", path.display()));
     let current_dir = contain.work_dir.canonicalize().map_err(|error| bad(&contain.work_dir, error))?;
+    // The kernel names where one stands without links: one that is there now was put there since, by a session that works
+    // above it.
+    if current_dir != contain.work_dir {
+        let shown = contain.work_dir.display();
+        return Err(ContainError::WorkDir(format!("{shown} leads to another place, {}", current_dir.display())));
+    }
     let home = contain.home.as_deref().and_then(|home| home.canonicalize().ok()).or_else(|| contain.home.clone());
     // What cannot be followed to its end is hidden under the name it has.
     let mut hide: Vec<_> = contain.hide.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect();
