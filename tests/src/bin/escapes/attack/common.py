@@ -98,6 +98,19 @@ def read(path, most=1 << 20):
         os.close(handle)
 
 
+def all_that_works(tries):
+    """What all of those give that give anything; the error of the last if none does."""
+    last, got = FileNotFoundError(2, "nothing to try"), []
+    for one in tries:
+        try:
+            got.append(one())
+        except OSError as error:
+            last = error
+    if not any(got):
+        raise last
+    return " ".join(one for one in got if one)
+
+
 def first_that_works(tries):
     """The result of the first that gives one; else the error of the last."""
     last = FileNotFoundError(2, "nothing to try")

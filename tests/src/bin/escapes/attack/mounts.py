@@ -147,8 +147,9 @@ def new_file_system(facts, token, kind):
     else:
         call("unshare", flags)
         mount(None, "/", None, MS_REC | MS_PRIVATE)
-    os.makedirs("fresh", exist_ok=True)
-    at = os.path.abspath("fresh")
+    mine = f"fresh-{kind}"
+    os.makedirs(mine, exist_ok=True)
+    at = os.path.abspath(mine)
     if kind == "overlay":
         for name in ("upper", "working"):
             os.makedirs(name, exist_ok=True)

@@ -43,7 +43,7 @@ def serve(listener):
     """Hears the first word of each connection and hangs up."""
     def one(stream):
         with stream:
-            stream.settimeout(2)
+            stream.settimeout(60)
             try:
                 hear(stream.recv(4096))
             except OSError:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from common import LIBC, attempt, call, first_that_works, found, read
+from common import LIBC, attempt, call, all_that_works, found, read
 
 PTRACE_ATTACH, PTRACE_SEIZE, PTRACE_DETACH = 16, 0x4206, 17
 
@@ -72,7 +72,7 @@ def all_processes(facts, token, what):
         if int(pid) == os.getpid():
             continue
         tries.append((lambda p=pid: memory_of(p)) if what == "mem" else (lambda p=pid: found(read(f"/proc/{p}/environ"))))
-    return first_that_works(tries)
+    return all_that_works(tries)
 
 
 @attempt
@@ -92,7 +92,7 @@ def all_descriptors(facts, token):
                 tries.append(lambda at=at: found(read(f"{at}/" + os.path.basename(path))))
             elif os.path.isfile(at):
                 tries.append(lambda at=at: found(read(at)))
-    return first_that_works(tries)
+    return all_that_works(tries)
 
 
 @attempt
