@@ -5,7 +5,7 @@ mod tests;
 
 use crate::profile::{Access, Allowed, Profile, Want};
 use crate::walls::Contain;
-use crate::{Scrubbed, keyring, landlock, limits};
+use crate::{Scrubbed, git, keyring, landlock, limits};
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -54,6 +54,12 @@ fn files(text: &mut Text, contain: &Contain) {
     let home = if profile.files.work == Access::Read { "" } else { ", home" };
     text.line("", "its own", &format!("/tmp, /var/tmp, /dev/shm{home}: memory, gone when the session ends"));
     let home_is_reached = contain.home.as_deref().is_some_and(|home| reaches(home, behind(contain.uid)));
+    let named = profile.home.iter().any(|entry| [git::FILE, "."].iter().any(|path| entry.path == Path::new(path)));
+    let git =
+        contain.home.as_deref().filter(|_| home_is_reached && !named).and_then(|home| std::fs::File::open(home).ok());
+    if git.and_then(git::identity).is_some() {
+        text.line("", "", "~/.gitconfig there says who commits, and has nothing else of yours");
+    }
     for (access, word) in [(Access::Write, "WRITTEN"), (Access::Copy, "copied"), (Access::Read, "read")] {
         let here = |path: &Path| {
             home_is_reached && contain.home.as_ref().is_some_and(|home| home.join(path).symlink_metadata().is_ok())

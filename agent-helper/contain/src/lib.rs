@@ -7,6 +7,7 @@
 
 mod environment;
 mod explain;
+mod git;
 mod harden;
 mod host;
 mod keyring;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         let hardened = harden().expect("hardened");
         a_session_forks_to_its_limit_and_no_further(&hardened);
         a_session_ends_when_its_time_is_over(&hardened);
+        a_session_knows_who_commits_and_nothing_else_of_gits_settings(&hardened);
     }
     ExitCode::SUCCESS
 }
@@ -71,37 +72,52 @@ fn what_a_host_gives_is_found_by_trying_it() -> bool {
 
 fn a_session_forks_to_its_limit_and_no_further(hardened: &Hardened) {
     let fork = "i=0; while [ $i -lt 100 ]; do sleep 60 & i=$((i+1)); echo $i > count; done";
-    let (_, many) = run(hardened, "processes = 1000", fork);
+    let (_, many) = run(hardened, "[limits]\nprocesses = 1000", fork);
     assert_eq!(many, "100", "the control");
-    let (_, first_to_go) = run(hardened, "processes = 1000", "cat /proc/self/oom_score_adj > count");
+    let (_, first_to_go) = run(hardened, "[limits]\nprocesses = 1000", "cat /proc/self/oom_score_adj > count");
     assert!(first_to_go.parse().is_ok_and(|score: i32| score >= 500), "{first_to_go}");
-    let (code, few) = run(hardened, "processes = 20", fork);
+    let (code, few) = run(hardened, "[limits]\nprocesses = 20", fork);
     let few: u32 = few.parse().expect("a number");
     assert!(code != 0 && (10..20).contains(&few), "{few} processes, and then {code}");
 }
 
 fn a_session_ends_when_its_time_is_over(hardened: &Hardened) {
-    assert_eq!(run(hardened, "wall_time = \"1h\"", "echo in time > count").0, 0, "the control");
-    let (code, text) = run(hardened, "wall_time = \"1s\"", "echo begun > count; sleep 60; echo done > count");
+    assert_eq!(run(hardened, "[limits]\nwall_time = \"1h\"", "echo in time > count").0, 0, "the control");
+    let (code, text) = run(hardened, "[limits]\nwall_time = \"1s\"", "echo begun > count; sleep 60; echo done > count");
     assert_eq!((code, text.as_str()), (TIMED_OUT, "begun"));
 }
 
-/// Runs a shell in a session with this limit: its code, and what it wrote to `count`.
-fn run(hardened: &Hardened, limit: &str, script: &str) -> (u8, String) {
+fn a_session_knows_who_commits_and_nothing_else_of_gits_settings(hardened: &Hardened) {
+    // Home is made for each session; this one has both files.
+    for (profile, seen) in
+        [("", "Ann ann@example.test"), ("[home]\nread = [\".gitconfig\"]", "Ann ann@example.test token")]
+    {
+        let show = "echo $(grep -o 'Ann\\|ann@example.test\\|token' ~/.gitconfig) > count; echo x >> ~/.gitconfig";
+        assert_eq!(run(hardened, profile, show).1, seen, "{profile}");
+    }
+}
+
+/// Runs a shell in a session of `work` with this added to its profile: its code, and what it wrote to `count`.
+fn run(hardened: &Hardened, own: &str, script: &str) -> (u8, String) {
     let root = tempfile::tempdir().expect("folder");
     let at = |below: &str| root.path().join(below);
     let private = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("mode");
     };
     std::fs::create_dir(at("work")).expect("folder");
-    std::fs::write(at("limited.toml"), format!("from = \"work\"\n[limits]\n{limit}")).expect("profile");
+    std::fs::create_dir(at("home")).expect("folder");
+    let settings = "[user]\nname = Ann\nemail = ann@example.test\n[http]\nextraHeader = token\n";
+    std::fs::write(at("home/.gitconfig"), settings).expect("settings");
+    std::fs::write(at("limited.toml"), format!("from = \"work\"\n{own}")).expect("profile");
     private(&at("limited.toml"), 0o600);
+    // So that also an id that root gives passes.
+    private(root.path(), 0o755);
     let _listening = UnixListener::bind(at("workload.sock")).expect("socket");
     let contain = Contain {
         profile: Profile::find("limited", &[root.path().to_owned()]).expect("profile"),
         workload_socket: at("workload.sock"),
         work_dir: at("work").canonicalize().expect("work"),
-        home: None,
+        home: Some(at("home")),
         runtime_dir: None,
         hide: Vec::new(),
         uid: None,
@@ -109,7 +125,7 @@ fn run(hardened: &Hardened, limit: &str, script: &str) -> (u8, String) {
     let launch = Launch {
         program: "sh".into(),
         args: vec!["-c".into(), script.into()],
-        environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        environment: vec![("PATH".into(), "/usr/bin:/bin".into()), ("HOME".into(), at("home").into())],
         watch: None,
     };
     let prepared = prepare(hardened, contain).expect("a session");

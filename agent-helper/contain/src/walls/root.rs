@@ -6,12 +6,13 @@ use super::kernel::{Attributes, set_attributes};
 use super::mounts::{self, NewRoot, attach};
 use super::order::Order;
 use super::own::{Own, cover};
+use crate::git;
 use crate::profile::{Access, Allowed, Profile, Want};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -108,11 +109,13 @@ fn found(path: &Path) -> Option<Found> {
 /// Home and the entries of it that the profile names, each with how it is given.
 struct Home {
     entries: Vec<(PathBuf, Access, Found)>,
+    /// Who commits.
+    git: Option<String>,
 }
 
 fn home(order: &Order, profile: &Profile) -> Home {
     let Some(home) = order.home.as_deref().and_then(|home| mounts::find(home).ok()) else {
-        return Home { entries: Vec::new() };
+        return Home { entries: Vec::new(), git: None };
     };
     let mut entries: Vec<_> = profile.home.iter().collect();
     entries.sort_by(|one, other| one.path.cmp(&other.path));
@@ -135,7 +138,7 @@ fn home(order: &Order, profile: &Profile) -> Home {
         openat2(&above, name, flags, Mode::empty(), resolve).ok().map(Found::Place)
     };
     let entries = entries.into_iter().filter_map(|entry| Some((entry.path.clone(), entry.access, look(&entry.path)?)));
-    Home { entries: entries.collect() }
+    Home { entries: entries.collect(), git: git::identity(&home) }
 }
 
 /// The sockets that the profile names and that are there.
@@ -262,7 +265,13 @@ impl Builder {
         };
         let failed = |doing: &'static str| because(ContainError::Mounts, doing);
         let own = self.scratch.part("home", 0o755).map_err(failed("make a home"))?;
-        self.root.mount(own, home).map_err(failed("mount home"))?;
+        self.root.mount(&own, home).map_err(failed("mount home"))?;
+        if let Some(text) = found.git {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = openat(&own, git::FILE, flags, Mode::from_raw_mode(0o644));
+            let written = file.map_err(io::Error::from).and_then(|file| File::from(file).write_all(text.as_bytes()));
+            written.map_err(failed("say in home who commits"))?;
+        }
         for (path, access, found) in found.entries {
             let at = if path == Path::new(".") { home.to_owned() } else { home.join(&path) };
             match found {
