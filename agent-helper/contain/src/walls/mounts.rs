@@ -131,7 +131,13 @@ impl NewRoot {
                 match mkdirat(&here, name, Mode::from_raw_mode(0o755)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     // Below a read-only mount what is there is all there is.
-                    Err(Errno::ROFS) if self.at(&so_far).is_ok() => {}
+                    Err(Errno::ROFS | Errno::ACCESS) if self.at(&so_far).is_ok() => {}
+                    // The session may not pass here, so it loses nothing by an empty directory in its place.
+                    Err(Errno::ACCESS) if self.at(&so_far).is_err_and(|error| error == Errno::ACCESS) => {
+                        attach(memory(ROOT_BYTES, "755", false)?, &here)?;
+                        let covered = self.at(so_far.parent().unwrap_or(Path::new("/")))?;
+                        mkdirat(&covered, name, Mode::from_raw_mode(0o755))?;
+                    }
                     Err(error) => return Err(error.into()),
                 }
                 here = self.at(&so_far)?;

@@ -87,7 +87,11 @@ fn become_other(order: &Order) -> Result<Opened, ContainError> {
 /// User namespace first: it gives the right to make the others.
 fn namespaces(order: &Order) -> Result<(), ContainError> {
     unshare(CloneFlags::CLONE_NEWUSER).map_err(because(ContainError::UserNamespaces, "make one"))?;
-    map(0, order.who.uid, 0, order.who.gid).map_err(because(ContainError::UserNamespaces, "map the caller's id"))?;
+    map(0, order.who.uid, 0, order.who.gid).map_err(|error| match error.kind() {
+        // AppArmor lets anybody make one, and then do nothing in it.
+        io::ErrorKind::PermissionDenied => ContainError::UserNamespacesHeld(format!("map the caller's id: {error}")),
+        _ => ContainError::UserNamespaces(format!("map the caller's id: {error}")),
+    })?;
     let others = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC

@@ -3,7 +3,7 @@
 use super::order::Order;
 use super::who::Who;
 use super::{Contain, ContainError};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// The session as the stages are told of it, with every path free of links.
@@ -20,6 +20,7 @@ pub(crate) fn settle(contain: Contain, who: Who, terminals: [bool; 3]) -> Result
     // What cannot be followed to its end is hidden under the name it has.
     let mut hide: Vec<_> = contain.hide.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect();
     refuse(&current_dir, home.as_deref(), &hide)?;
+    refuse_homes(&current_dir, who.uid)?;
     let root = Path::new("/");
     let holes = contain.profile.sockets.iter();
     let holes = holes.filter_map(|hole| hole.path(home.as_deref().unwrap_or(root), contain.runtime_dir.as_deref()));
@@ -63,6 +64,29 @@ fn refuse(work: &Path, home: Option<&Path>, hide: &[PathBuf]) -> Result<(), Cont
     Ok(())
 }
 
+/// Whatever the environment names as home: those of the caller, of the id behind the session and of the directory's
+/// owner are no work directories either.
+fn refuse_homes(work: &Path, uid: u32) -> Result<(), ContainError> {
+    let owner = std::fs::metadata(work).map_or(uid, |about| about.uid());
+    let caller = rustix::process::getuid().as_raw();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    for home in homes(&users, &[uid, owner, caller]) {
+        refuse(work, Some(&home.canonicalize().unwrap_or(home)), &[])?;
+    }
+    Ok(())
+}
+
+/// The homes of these users, but for those that are everything or a part of the system.
+fn homes(users: &str, of: &[u32]) -> Vec<PathBuf> {
+    let home = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let uid: u32 = fields.next()?.parse().ok()?;
+        let home = PathBuf::from(fields.nth(2)?);
+        (of.contains(&uid) && home.is_absolute() && home.parent().is_some()).then_some(home)
+    };
+    users.lines().filter_map(home).collect()
+}
+
 /// Every socket that somebody listens on in this network, but for those that the profile names: no network namespace
 /// stops a socket that has a path.
 fn sockets(listed: &str, named: &[PathBuf]) -> Vec<PathBuf> {
@@ -98,6 +122,17 @@ mod tests {
         assert!(found.contains(&one) && !found.contains(&named), "{found:?}");
         assert!(sockets(&listed, &[]).contains(&named));
         assert!(sockets("Num RefCount Protocol\n0: 1 0 0 1 1 9 @/abstract\n", &[]).is_empty());
+    }
+
+    #[test]
+    fn homes_are_known_by_their_users_and_not_by_the_environment_alone() {
+        let users = "root:x:0:0:,,:/root:/bin/sh\nann:x:7:7::/home/ann:/bin/sh\nany:x:8:8::/:/bin/false\nbob:x:9:9\n";
+        assert_eq!(homes(users, &[7, 8, 9]), [Path::new("/home/ann")]);
+        assert_eq!(homes(users, &[0, 7]).len(), 2);
+        let home = homes(&std::fs::read_to_string("/etc/passwd").unwrap(), &[rustix::process::getuid().as_raw()]).pop();
+        if let Some(home) = home.filter(|home| home.is_dir()) {
+            assert!(matches!(refuse_homes(&home, 12_345), Err(ContainError::WorkDir(_))), "{}", home.display());
+        }
     }
 
     #[test]

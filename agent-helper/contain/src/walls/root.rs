@@ -389,14 +389,36 @@ impl Builder {
     }
 }
 
-/// A home that can be made: not the root, nor what is made for every session.
+/// A home that can be made: not the root, nor what is made for every session, nor where programs are, as the homes of
+/// some system users are.
 fn is_a_home(home: &Path) -> bool {
-    home.is_absolute() && home.parent().is_some() && !OWN.iter().any(|own| home == Path::new(own))
+    home.is_absolute()
+        && home.parent().is_some()
+        && !OWN.iter().any(|own| home == Path::new(own))
+        && !PROGRAMS.iter().any(|place| home.starts_with(place) || Path::new(place).starts_with(home))
 }
 
 /// The new root is built over this; on the host nothing changes.
 const OVER: &str = "/tmp";
 /// What every session has as its own, whatever a profile names.
 const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
+/// Where programs and their settings are.
+const PROGRAMS: [&str; 9] =
+    ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/usr/games", "/bin", "/sbin", "/lib", "/etc"];
 /// CA files, and the names of sockets.
 const RUN_BYTES: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_home_is_made_over_programs() {
+        for home in ["/home/ann", "/root", "/var/lib/jenkins", "/opt/app", "/tmp/home"] {
+            assert!(is_a_home(Path::new(home)), "{home}");
+        }
+        for home in ["/", "", "/usr/sbin", "/usr", "/bin", "/dev", "/usr/games", "/etc/x", "relative"] {
+            assert!(!is_a_home(Path::new(home)), "{home}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("the_program_has_its_own_number_and_no_right", the_program_has_its_own_number_and_no_right),
     ("no_process_of_roots_session_is_root", no_process_of_roots_session_is_root),
     ("the_work_directory_alone_is_given_to_another_id", the_work_directory_alone_is_given_to_another_id),
+    ("a_directory_behind_a_closed_one_is_given_all_the_same", a_directory_behind_a_closed_one_is_given_all_the_same),
     (
         "a_directory_that_cannot_be_mapped_is_refused_with_uid_named",
         a_directory_that_cannot_be_mapped_is_refused_with_uid_named,
@@ -111,6 +112,22 @@ fn the_work_directory_alone_is_given_to_another_id() {
         assert_eq!(fs::metadata(place.path(made)).unwrap().uid(), 0, "outside it belongs to the directory's owner");
     }
     assert!(fs::read_dir(beside).unwrap().next().is_none());
+}
+
+fn a_directory_behind_a_closed_one_is_given_all_the_same() {
+    if !is_root() {
+        return println!("not run: needs root");
+    }
+    let place = Place::new(Caller::Root);
+    // Seen by the profile, and closed to everybody but root.
+    let closed = tempfile::Builder::new().prefix("walls").tempdir_in("/opt").unwrap();
+    let work = closed.path().join("deep/work");
+    fs::create_dir_all(&work).unwrap();
+    fs::write(closed.path().join("other"), "private").unwrap();
+    let text = format!("echo new > made && cat made; cat {}/other", closed.path().display());
+    let said = said(&place.command("open", &text).current_dir(&work).output().unwrap());
+    assert!(said.starts_with("new\n") && !said.contains("private"), "{said}");
+    assert!(work.join("made").exists());
 }
 
 fn a_directory_that_cannot_be_mapped_is_refused_with_uid_named() {
