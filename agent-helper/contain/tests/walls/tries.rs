@@ -3,7 +3,7 @@
 use crate::place::{Caller, HIDE, ORDINARY, Place, REFUSED, UID, callers, is_root, said};
 use std::fs;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::Duration;
@@ -121,6 +121,7 @@ fn a_directory_behind_a_closed_one_is_given_all_the_same() {
     let place = Place::new(Caller::Root);
     // Seen by the profile, and closed to everybody but root.
     let closed = tempfile::Builder::new().prefix("walls").tempdir_in("/opt").unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let work = closed.path().join("deep/work");
     fs::create_dir_all(&work).unwrap();
     fs::write(closed.path().join("other"), "private").unwrap();
