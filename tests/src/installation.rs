@@ -113,6 +113,12 @@ impl Installation {
         parts[part]["state"] == state
     }
 
+    /// Starts the helper as the child of another command and waits until it injects.
+    pub fn start_helper_under(&mut self, wrapper: &[&str]) -> io::Result<()> {
+        self.launch_helper_under(wrapper)?;
+        self.until("the helper", |made| made.part_is("helper", "injecting"))
+    }
+
     /// Starts the helper as the child of another command, without waiting for it.
     pub fn launch_helper_under(&mut self, wrapper: &[&str]) -> io::Result<()> {
         let [first, rest @ ..] = wrapper else { return self.launch_helper(&[]) };

@@ -19,6 +19,9 @@ fn a_place_without_a_network_and_with_one_mounted_directory_works_unchanged() {
     assert_eq!(world.authorized(), 2);
     let output = inside(&["/avouch", "svid", "show", "-o", "json"]);
     assert!(said(&output).contains("spiffe://example.test/agent/boxed"), "{}", said(&output));
+    // The issuer reads who is in a session, and may be another user than the helper.
+    let output = inside(&["sh", "-c", &format!("stat -c %a {run}/roots/*")]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "644\n", "{}", said(&output));
     // Whoever goes round the proxy finds nothing: neither the tool, which is on the host's loopback, nor a network.
     let output = inside(&["curl", "-sS", "--noproxy", "*", &world.plain("/repos/x")]);
     assert_eq!(output.status.code(), Some(7), "{}", said(&output));
@@ -26,9 +29,13 @@ fn a_place_without_a_network_and_with_one_mounted_directory_works_unchanged() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "{}", said(&output));
 }
 
-/// A world with an agent for somebody in a place.
+/// A world with an agent for somebody in a place. The helper has the umask that its unit gives it.
 fn world() -> World {
-    let world = World::start().expect("a world");
+    let mut made = Installation::prepare().expect("settings");
+    made.start_server(&[]).expect("an issuer");
+    made.token("n1").expect("a token");
+    made.start_helper_under(&["sh", "-c", "umask 0077; exec \"$0\" \"$@\""]).expect("a helper");
+    let world = World::on(made).expect("a world");
     let uid = format!("unix:uid:{}", user());
     let line = ["agent", "create", "boxed", "--owner", "me@example.test", "--node", "node:name:n1", "--selector", &uid];
     world.made.run(&line).expect("an agent");

@@ -2,9 +2,9 @@
 //! certificates, so readable by all; in a directory that only we write to.
 
 use avouch_words::Ulid;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The files of one session; gone when dropped.
@@ -17,7 +17,7 @@ impl SessionFiles {
     /// Writes them below `sessions`.
     pub fn write(sessions: &Path, session: Ulid, system_roots: &str, anchor: &str) -> io::Result<Self> {
         let directory = sessions.join(session.to_string());
-        DirBuilder::new().mode(0o755).create(&directory)?;
+        make_readable(&directory)?;
         let files = Self { directory };
         put(&files.bundle(), &[system_roots, anchor])?;
         put(&files.extra(), &[anchor])?;
@@ -40,7 +40,7 @@ impl SessionFiles {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        DirBuilder::new().mode(0o755).create(sessions)
+        make_readable(sessions)
     }
 }
 
@@ -52,8 +52,15 @@ impl Drop for SessionFiles {
     }
 }
 
+/// A new directory that all may read, whatever the umask.
+fn make_readable(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(0o755))
+}
+
 fn put(path: &Path, parts: &[&str]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
     for part in parts {
         file.write_all(part.as_bytes())?;
         if !part.ends_with('\n') {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why the list cannot be trusted. The caller refuses.
@@ -51,11 +51,13 @@ struct Root {
 /// The roots of the sessions that are alive.
 pub struct Roots(Vec<Root>);
 
-/// Makes the directory if it is not there. Both sides do it at their start, so that no list at all means trouble.
+/// Makes the directory if it is not there, for all to read whatever the umask. Both sides do it at their start, so that no
+/// list at all means trouble.
 pub fn create(directory: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o755).create(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Ok(()) => fs::set_permissions(directory, fs::Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -71,6 +73,7 @@ pub fn write(directory: &Path, session: Ulid, root: &Peer) -> io::Result<()> {
     let text = serde_json::to_vec(&record)?;
     let temporary = directory.join(format!("{TEMPORARY}{session}"));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(&text)?;
     fs::rename(&temporary, directory.join(session.to_string()))
 }
