@@ -1,20 +1,13 @@
 //! A session keyring of the session's own. Keyrings are a uid's, and no namespace divides them.
 
-#![expect(unsafe_code, reason = "no library joins a session keyring")]
-
+use crate::walls::kernel;
 use nix::errno::Errno;
-use nix::libc;
 
 /// Gives this thread, and all that it starts, a new and empty session keyring without a name, so that what lies in
 /// its user's session keyring is possessed by none of them. Before seccomp, which refuses it.
 pub(crate) fn join_fresh() -> Result<(), Errno> {
-    // SAFETY: the call takes a name or nothing; it is given nothing, and touches no memory of this process.
-    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0_usize) };
-    Errno::result(joined).map(drop)
+    kernel::join_new_keyring()
 }
-
-/// `KEYCTL_JOIN_SESSION_KEYRING` of linux/keyctl.h.
-const JOIN_SESSION_KEYRING: i32 = 1;
 
 #[cfg(test)]
 mod tests {

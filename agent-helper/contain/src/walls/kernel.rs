@@ -1,6 +1,6 @@
-//! The two kernel calls of containment that have no safe wrapper. Nothing else in the product is unsafe.
+//! The three kernel calls of containment that have no safe wrapper. Nothing else in the product is unsafe.
 
-#![expect(unsafe_code, reason = "mount_setattr and close_range are raw system calls in every crate there is")]
+#![expect(unsafe_code, reason = "mount_setattr, close_range and joining a keyring are raw system calls in every crate there is")]
 
 use nix::errno::Errno;
 use nix::libc;
@@ -56,3 +56,13 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
     Ok(Errno::result(done).map(drop)?)
 }
+
+/// Gives this thread a new and empty session keyring without a name.
+pub(crate) fn join_new_keyring() -> nix::Result<()> {
+    // SAFETY: the call takes a name or nothing; it is given nothing, and touches no memory of this process.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0_usize) };
+    Errno::result(joined).map(drop)
+}
+
+/// `KEYCTL_JOIN_SESSION_KEYRING` of linux/keyctl.h.
+const JOIN_SESSION_KEYRING: i32 = 1;

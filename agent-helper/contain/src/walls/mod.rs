@@ -8,7 +8,7 @@ mod error;
 mod frames;
 mod idmap;
 mod init;
-mod kernel;
+pub(crate) mod kernel;
 mod loopback;
 mod mounts;
 mod order;
