@@ -1,6 +1,9 @@
 //! The three kernel calls of containment that have no safe wrapper. Nothing else in the product is unsafe.
 
-#![expect(unsafe_code, reason = "mount_setattr, close_range and joining a keyring are raw system calls in every crate there is")]
+#![expect(
+    unsafe_code,
+    reason = "mount_setattr, close_range and joining a keyring are raw system calls in every crate there is"
+)]
 
 use nix::errno::Errno;
 use nix::libc;
