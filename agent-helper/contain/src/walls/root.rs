@@ -64,7 +64,8 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
     };
     let socket = socket.map_err(because(ContainError::Socket, "find it"))?;
     let holes = holes(order, profile);
-    let root = NewRoot::over(Path::new(OVER)).map_err(failed("mount a root"))?;
+    let over = OVER.map(Path::new).into_iter().find(|over| over.is_dir()).unwrap_or(Path::new("/"));
+    let root = NewRoot::over(over).map_err(failed("mount a root"))?;
     let mut builder = Builder {
         scratch: Scratch::new(&root, profile.limits.scratch.bytes())
             .map_err(failed("mount the session's own files"))?,
@@ -398,8 +399,8 @@ fn is_a_home(home: &Path) -> bool {
         && !PROGRAMS.iter().any(|place| home.starts_with(place) || Path::new(place).starts_with(home))
 }
 
-/// The new root is built over this; on the host nothing changes.
-const OVER: &str = "/tmp";
+/// The new root is built over the first of these that there is; on the host nothing changes.
+const OVER: [&str; 3] = ["/tmp", "/run", "/usr"];
 /// What every session has as its own, whatever a profile names.
 const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
 /// Where programs and their settings are.
