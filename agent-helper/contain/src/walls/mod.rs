@@ -5,6 +5,7 @@
 //! gives up every right it had for that, and starts the program when `run` has the helper's answer.
 
 mod error;
+mod found;
 mod frames;
 mod idmap;
 mod init;
@@ -16,6 +17,7 @@ mod outer;
 mod own;
 mod place;
 mod root;
+mod scratch;
 mod who;
 
 pub use error::ContainError;

@@ -2,13 +2,15 @@
 
 use super::ContainError;
 use super::error::because;
+use super::found::{self, Found, Home, OWN};
 use super::kernel::{Attributes, set_attributes};
 use super::mounts::{self, NewRoot, attach};
 use super::order::Order;
 use super::own::{Own, cover};
+use super::scratch::Scratch;
 use crate::git;
 use crate::profile::{Access, Allowed, Profile, Want};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use std::fs::File;
@@ -36,12 +38,6 @@ pub(crate) struct Built {
     pub(crate) lacking: Vec<String>,
 }
 
-/// Something that a profile names, as it was found.
-enum Found {
-    Place(OwnedFd),
-    Link(PathBuf),
-}
-
 /// Makes the new root that of this process and all it starts, and lets go of the host's.
 pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Built, ContainError> {
     let failed = |doing: &'static str| because(ContainError::Mounts, doing);
@@ -49,8 +45,8 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
     mount_change("/", private).map_err(because(ContainError::UserNamespacesHeld, "make mounts private"))?;
     let nests = profile.kernel.namespaces == Allowed::Allow;
     let own = Own::find(nests)?;
-    let system = system(profile);
-    let home = home(order, profile);
+    let system = found::system(profile);
+    let home = found::home(order, profile);
     let work = match given.work {
         Some(mount) => Work::Given(mount),
         None => {
@@ -63,7 +59,7 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
         None => mounts::find(&order.socket).and_then(mounts::copy),
     };
     let socket = socket.map_err(because(ContainError::Socket, "find it"))?;
-    let holes = holes(order, profile);
+    let holes = found::holes(order, profile);
     let over = OVER.map(Path::new).into_iter().find(|over| over.is_dir()).unwrap_or(Path::new("/"));
     let root = NewRoot::over(over).map_err(failed("mount a root"))?;
     let mut builder = Builder {
@@ -79,117 +75,14 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
     builder.home(order, home)?;
     builder.work(&order.work_dir, work, profile.files.work)?;
     builder.hide(order, profile).map_err(failed("hide what no session may see"))?;
+    builder.holes(&holes).map_err(failed("mount the sockets that the profile names"))?;
     builder.enter().map_err(failed("change the root"))?;
     Ok(Built { bundle, extra, lacking: builder.lacking })
-}
-
-/// What the profile reads of the system.
-fn system(profile: &Profile) -> Vec<(PathBuf, Found)> {
-    let mut all = Vec::new();
-    for path in &profile.files.read {
-        if path == Path::new("/") {
-            let names = std::fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path());
-            all.extend(names.filter(|path| !OWN.iter().any(|own| path == Path::new(own))));
-        } else if !OWN.iter().any(|own| path.starts_with(own)) {
-            all.push(path.clone());
-        }
-    }
-    all.sort();
-    all.dedup();
-    all.into_iter().filter_map(|path| Some((path.clone(), found(&path)?))).collect()
-}
-
-/// What is at a path of the system's: a link is made again and not followed.
-fn found(path: &Path) -> Option<Found> {
-    if let Ok(to) = std::fs::read_link(path) {
-        return Some(Found::Link(to));
-    }
-    mounts::find(path).ok().map(Found::Place)
-}
-
-/// Home and the entries of it that the profile names, each with how it is given.
-struct Home {
-    entries: Vec<(PathBuf, Access, Found)>,
-    /// Who commits.
-    git: Option<String>,
-}
-
-fn home(order: &Order, profile: &Profile) -> Home {
-    let Some(home) = order.home.as_deref().and_then(|home| mounts::find(home).ok()) else {
-        return Home { entries: Vec::new(), git: None };
-    };
-    let mut entries: Vec<_> = profile.home.iter().collect();
-    entries.sort_by(|one, other| one.path.cmp(&other.path));
-    let look = |path: &Path| {
-        // No link on the way: what a session may write in must not lead the next one elsewhere.
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let (above, name) = (path.parent()?, path.file_name());
-        let Some(name) = name else {
-            return openat(&home, ".", flags, Mode::empty()).ok().map(Found::Place);
-        };
-        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        let above =
-            openat2(&home, above, flags | OFlags::DIRECTORY, Mode::empty(), resolve | ResolveFlags::NO_SYMLINKS)
-                .ok()?;
-        if let Ok(to) = rustix::fs::readlinkat(&above, name, Vec::new()) {
-            use std::os::unix::ffi::OsStringExt as _;
-            return Some(Found::Link(PathBuf::from(std::ffi::OsString::from_vec(to.into_bytes()))));
-        }
-        openat2(&above, name, flags, Mode::empty(), resolve).ok().map(Found::Place)
-    };
-    let entries = entries.into_iter().filter_map(|entry| Some((entry.path.clone(), entry.access, look(&entry.path)?)));
-    Home { entries: entries.collect(), git: git::identity(&home) }
-}
-
-/// The sockets that the profile names and that are there.
-fn holes(order: &Order, profile: &Profile) -> Vec<(PathBuf, OwnedFd)> {
-    let home = order.home.as_deref().unwrap_or(Path::new("/"));
-    let paths = profile.sockets.iter().filter_map(|hole| hole.path(home, order.runtime_dir.as_deref()));
-    paths.filter_map(|path| Some((path.clone(), mounts::find(&path).ok()?))).collect()
 }
 
 enum Work {
     Found(OwnedFd),
     Given(OwnedFd),
-}
-
-/// All that a session writes to what is its own, in one file system with one limit.
-struct Scratch {
-    top: OwnedFd,
-    overlays: u32,
-}
-
-impl Scratch {
-    fn new(root: &NewRoot, bytes: u64) -> io::Result<Self> {
-        let top = mounts::memory(bytes, "755", true)?;
-        root.mount(&top, Path::new("/tmp"))?;
-        Ok(Self { top, overlays: 0 })
-    }
-
-    /// A mount of a new directory in it.
-    fn part(&self, name: &str, mode: u32) -> io::Result<OwnedFd> {
-        mounts::writable(self.place(name, mode)?)
-    }
-
-    fn place(&self, name: &str, mode: u32) -> io::Result<OwnedFd> {
-        mkdirat(&self.top, name, Mode::from_raw_mode(mode))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let place = openat(&self.top, name, flags, Mode::empty())?;
-        // Whatever the caller's mask is.
-        rustix::fs::fchmod(&place, Mode::from_raw_mode(mode))?;
-        Ok(place)
-    }
-
-    /// What is below `lower`, with what the session writes over it.
-    fn over(&mut self, lower: &OwnedFd) -> io::Result<OwnedFd> {
-        self.overlays += 1;
-        let upper = self.place(&format!("upper-{}", self.overlays), 0o755)?;
-        let work = self.place(&format!("work-{}", self.overlays), 0o755)?;
-        let (lower, upper, work) = (mounts::path_of(lower), mounts::path_of(&upper), mounts::path_of(&work));
-        let options = [("lowerdir", lower.as_str()), ("upperdir", &upper), ("workdir", &work)];
-        mounts::fresh("overlay", &options, &["userxattr"], true)
-    }
 }
 
 struct Builder {
@@ -258,6 +151,14 @@ impl Builder {
         set_attributes(&seen, false, Attributes { read_only: true, no_devices: true, no_programs: true, map: None })?;
         attach(seen, self.root.at(run)?)?;
         Ok(files)
+    }
+
+    /// The sockets that the profile names elsewhere than in `/run`.
+    fn holes(&self, holes: &[(PathBuf, OwnedFd)]) -> io::Result<()> {
+        for (path, place) in holes.iter().filter(|(path, _)| !path.starts_with("/run")) {
+            self.root.mount(mounts::copy(place)?, path)?;
+        }
+        Ok(())
     }
 
     fn home(&mut self, order: &Order, found: Home) -> Result<(), ContainError> {
@@ -401,8 +302,6 @@ fn is_a_home(home: &Path) -> bool {
 
 /// The new root is built over the first of these that there is; on the host nothing changes.
 const OVER: [&str; 3] = ["/tmp", "/run", "/usr"];
-/// What every session has as its own, whatever a profile names.
-const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
 /// Where programs and their settings are.
 const PROGRAMS: [&str; 9] =
     ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/usr/games", "/bin", "/sbin", "/lib", "/etc"];

@@ -7,7 +7,7 @@ mod place;
 mod tries;
 
 use avouch_contain::{Contain, Launch, Profile, STAGE, SessionFiles, harden, prepare, stage};
-use place::{HIDE, SOCKET, UID};
+use place::{HIDE, PROFILES, SOCKET, UID};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ fn session(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let hardened = harden().unwrap();
     let profile = args.next().unwrap().into_string().unwrap();
     let contain = Contain {
-        profile: Profile::builtin(&profile).unwrap(),
+        profile: Profile::find(&profile, &[std::env::var_os(PROFILES).unwrap().into()]).unwrap(),
         workload_socket: std::env::var_os(SOCKET).unwrap().into(),
         work_dir: std::env::current_dir().unwrap(),
         home: std::env::var_os("HOME").map(Into::into),

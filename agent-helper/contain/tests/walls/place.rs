@@ -11,8 +11,9 @@ use std::process::{Command, Output, Stdio};
 pub const SESSION: &str = "session";
 /// Its exit code when there is no session.
 pub const REFUSED: u8 = 99;
-/// Environment: the Workload API socket, a path to hide, and `--uid`.
+/// Environment: the Workload API socket, the folder of profiles, a path to hide, and `--uid`.
 pub const SOCKET: &str = "WALLS_SOCKET";
+pub const PROFILES: &str = "WALLS_PROFILES";
 pub const HIDE: &str = "WALLS_HIDE";
 pub const UID: &str = "WALLS_UID";
 /// An ordinary user of no name.
@@ -82,7 +83,7 @@ impl Place {
         let mut command = Command::new(&self.program);
         command.args([SESSION, profile, "sh", "-c", text]).current_dir(self.path("work")).stdin(Stdio::null());
         command.env(SOCKET, self.path("workload.sock")).env("HOME", self.path("home"));
-        command.env_remove("SUDO_UID").env_remove("SUDO_GID");
+        command.env(PROFILES, self.path("profiles")).env_remove("SUDO_UID").env_remove("SUDO_GID");
         if is_root() && self.caller == Caller::Ordinary {
             command.uid(ORDINARY).gid(ORDINARY);
         }

@@ -23,6 +23,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("run_tmp_shm_and_dev_are_the_sessions_own", run_tmp_shm_and_dev_are_the_sessions_own),
     ("what_is_hidden_stays_hidden_for_the_next_session_too", what_is_hidden_stays_hidden_for_the_next_session_too),
     ("sockets_of_the_host_are_covered_in_every_profile", sockets_of_the_host_are_covered_in_every_profile),
+    ("a_socket_that_the_profile_names_is_there_and_no_other", a_socket_that_the_profile_names_is_there_and_no_other),
     ("no_mask_can_be_taken_away", no_mask_can_be_taken_away),
     ("a_sandbox_inside_mounts_its_own_proc_in_open", a_sandbox_inside_mounts_its_own_proc_in_open),
     ("the_first_process_cannot_be_looked_into", the_first_process_cannot_be_looked_into),
@@ -231,6 +232,22 @@ fn sockets_of_the_host_are_covered_in_every_profile() {
         let device = |at: &str| format!("{}", fs::metadata(place.path(at)).unwrap().ino());
         let said = place.run(profile, "test -S db.sock && echo there; stat -c %i db.sock ~/agent.sock 2>/dev/null");
         assert!(!said.contains("there") && !said.contains(&device("home/agent.sock")), "{profile}: {said}");
+    });
+}
+
+fn a_socket_that_the_profile_names_is_there_and_no_other() {
+    each(&["mine"], |place, profile, _| {
+        let paths = ["home/named.sock", "home/other.sock", "beside/named.sock"].map(|path| place.path(path));
+        fs::create_dir(place.path("beside")).unwrap();
+        let _listening = paths.each_ref().map(|path| UnixListener::bind(path).unwrap());
+        fs::create_dir(place.path("profiles")).unwrap();
+        let [home, _, beside] = paths.each_ref().map(|path| path.display().to_string());
+        let text = format!("from = \"work\"\n[sockets]\nopen = [\"~/named.sock\", \"{beside}\"]\n");
+        fs::write(place.path("profiles/mine.toml"), text).unwrap();
+        place.own();
+        let inode = |path: &str| fs::metadata(path).unwrap().ino();
+        let said = place.run(profile, &format!("ls ~; stat -c %i {home} {beside}"));
+        assert_eq!(said, format!("named.sock\n{}\n{}", inode(&home), inode(&beside)));
     });
 }
 
