@@ -158,7 +158,7 @@ impl Tool {
 /// One request with its body, as a plain server reads it.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin), held: &mut Vec<u8>) -> Option<String> {
     let more = async |stream: &mut _, held: &mut Vec<u8>| {
-        let mut bytes = [0; 4096];
+        let mut bytes = [0; 16 * 1024];
         let read = AsyncReadExt::read(stream, &mut bytes).await.ok().filter(|read| *read > 0)?;
         held.extend_from_slice(&bytes[..read]);
         Some(())
@@ -172,12 +172,19 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin), held: &mut Vec<u8>)
     let text = String::from_utf8_lossy(&held[..head]).to_ascii_lowercase();
     let length = match text.split_once("content-length: ") {
         Some((_, rest)) => head + rest.split("\r\n").next().unwrap().parse::<usize>().unwrap(),
-        None if text.contains("transfer-encoding: chunked") => loop {
-            match held.windows(5).position(|five| five == b"0\r\n\r\n") {
-                Some(at) => break at + 5,
-                None => more(stream, held).await?,
+        None if text.contains("transfer-encoding: chunked") => {
+            let mut seen = head;
+            loop {
+                let from = seen.saturating_sub(4);
+                match held[from..].windows(5).position(|five| five == b"0\r\n\r\n") {
+                    Some(at) => break from + at + 5,
+                    None => {
+                        seen = held.len();
+                        more(stream, held).await?;
+                    }
+                }
             }
-        },
+        }
         None => head,
     };
     while held.len() < length {
