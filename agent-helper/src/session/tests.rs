@@ -86,6 +86,28 @@ fn rig() -> Rig {
     ] {
         state.agents.push(wire::Agent { name: name.to_owned(), selectors, ..Default::default() });
     }
+    state.agents.push(wire::Agent {
+        name: "keyed".to_owned(),
+        selectors: vec![format!("session:uid:{uid}")],
+        ..Default::default()
+    });
+    for (at, (name, variable)) in [("github", "GITHUB_TOKEN"), ("one", "SHARED"), ("two", "SHARED")].iter().enumerate() {
+        let binding = format!(
+            r#"{{"to":"https://{name}.test","methods":["GET"],"paths":["/**"],"slot":"bearer","environment":{{"name":"{variable}"}}}}"#
+        );
+        state.credentials.push(wire::Credential {
+            name: (*name).to_owned(),
+            source: "sealed".to_owned(),
+            binding: binding.into_bytes(),
+            ..Default::default()
+        });
+        state.grants.push(wire::Grant {
+            id: format!("01K9ZQ3M6X5T8W4V2R7N1C0BD{at}"),
+            agent: "keyed".to_owned(),
+            credential: (*name).to_owned(),
+            ..Default::default()
+        });
+    }
     let states = watch::Sender::new(Some(Arc::new(NodeState::read(state).unwrap())));
     let door = Door {
         sessions: sessions.clone(),
@@ -214,7 +236,12 @@ fn ask(stream: &mut UnixStream, agent: &str, profile: Option<&str>, handed: &[Bo
     let contained = profile.map(|profile| Containment { profile: profile.to_owned() });
     let opening = OpenSession { agent: agent.to_owned(), contained };
     match exchange(stream, &opening.encode_to_vec(), handed) {
-        Kind::Opened(opened) => format!("opened {}{}", opened.session, if opened.contained { " contained" } else { "" }),
+        Kind::Opened(opened) => {
+            let contained = if opened.contained { " contained" } else { "" };
+            let variables = opened.environment.iter().map(|variable| format!(" {}={}", variable.name, variable.value));
+            let left_out = opened.ambiguous.iter().map(|variable| format!(" {}?", variable.name));
+            format!("opened {}{contained}{}", opened.session, variables.chain(left_out).collect::<String>())
+        }
         Kind::Refused(refused) => format!("refused {} {}", refused.code, refused.message),
         Kind::Terms(_) => panic!("terms twice"),
     }
@@ -241,6 +268,14 @@ fn send(stream: &UnixStream, bytes: &[u8], handed: &[BorrowedFd<'_>]) {
 fn is_running(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_told_the_placeholders_of_its_own_agent() {
+    let rig = rig();
+    assert!(!rig.run("researcher").says().await.contains('='));
+    let said = rig.run("keyed").says().await;
+    assert!(said.starts_with("opened ") && said.ends_with(" GITHUB_TOKEN=avouch:github SHARED?"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,3 +166,34 @@ fn what_keys_begin_with_tells_services_apart() {
         }
     }
 }
+
+/// `AVOUCH_REGENERATE=1 cargo test -p avouch --lib presets` writes it anew.
+#[test]
+fn the_table_in_the_docs_is_of_these_files() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/presets.md");
+    let kept = std::fs::read_to_string(&page).unwrap_or_default();
+    let (intro, _) = kept.split_once(TABLE).unwrap_or((&kept, ""));
+    let mut made = format!("{intro}{TABLE}|---|---|---|---|---|---|\n");
+    for preset in all().unwrap() {
+        let code = |text: &str| format!("`{text}`");
+        let yours = |needed: bool| if needed { " (yours)" } else { "" };
+        made += &format!(
+            "| {} | {} | {}{} | {}{} | {} | {} |\n",
+            code(&preset.name),
+            preset.title,
+            code(preset.to()),
+            yours(preset.needs.to.is_some()),
+            code(&preset.slot()),
+            yours(preset.needs.slot.is_some()),
+            preset.environment.as_deref().map_or_else(|| "none".to_owned(), code),
+            preset.narrow.says,
+        );
+    }
+    if std::env::var_os("AVOUCH_REGENERATE").is_some() {
+        std::fs::write(&page, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(made == kept, "docs/presets.md is stale: run with AVOUCH_REGENERATE=1");
+}
+
+const TABLE: &str = "| preset | service | to | as | variable | an example of less |\n";

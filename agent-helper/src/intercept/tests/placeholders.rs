@@ -2,7 +2,7 @@
 //! server sees of it.
 
 use super::*;
-use crate::intercept::exchange::HELD_MAX;
+use crate::intercept::{HELD_BODIES, exchange::HELD_MAX};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -280,4 +280,34 @@ async fn a_lock_ends_a_call_whose_body_is_still_awaited() {
     assert_eq!((response.status, response.code().as_str()), (403, "denied"));
     assert_eq!((tool.connections.load(Ordering::SeqCst), world.recorded("broker.intent")), (0, 0));
     world.open(0).await;
+}
+
+#[tokio::test]
+async fn a_session_holds_back_so_many_bodies_and_no_more() {
+    let tool = Tool::plain(|_| ok("")).await;
+    let world = World::new(&[], Unbound::Deny);
+    world.bind_plain(&tool);
+    let agents = world.session("researcher");
+    let head = post(&tool, "Expect: 100-continue\r\n", "").replace("Content-Length: 0", "Content-Length: 5");
+    let mut held = Vec::new();
+    for _ in 0..HELD_BODIES {
+        let mut conn = connect(agents.address).await;
+        conn.write(&head).await;
+        assert_eq!(conn.head().await.unwrap().0, 100);
+        held.push(conn);
+    }
+    let mut waits = connect(agents.address).await;
+    waits.write(&head).await;
+    world.open(HELD_BODIES + 1).await;
+    let told = tokio::time::timeout(Duration::from_millis(100), waits.stream.readable()).await;
+    assert!(told.is_err(), "it was told to go on");
+    // A session beside it has room of its own, and what needs none does not wait.
+    let mut beside = connect(world.session("researcher").address).await;
+    beside.write(&head).await;
+    assert_eq!(beside.head().await.unwrap().0, 100);
+    assert_eq!(once(&agents, post(&tool, "", "whole")).await.status, 200);
+    let mut first = held.remove(0);
+    first.write("hello").await;
+    assert_eq!(first.response(true).await.unwrap().status, 200);
+    assert_eq!(waits.head().await.unwrap().0, 100);
 }
