@@ -99,13 +99,11 @@ fn rig() -> Rig {
             name: (*name).to_owned(),
             source: "sealed".to_owned(),
             binding: binding.into_bytes(),
-            ..Default::default()
         });
         state.grants.push(wire::Grant {
             id: format!("01K9ZQ3M6X5T8W4V2R7N1C0BD{at}"),
             agent: "keyed".to_owned(),
             credential: (*name).to_owned(),
-            ..Default::default()
         });
     }
     let states = watch::Sender::new(Some(Arc::new(NodeState::read(state).unwrap())));
