@@ -102,6 +102,12 @@ struct Init {
 /// Makes a contained session: everything but its program. Call it on the main thread while there is no other.
 pub fn prepare(_hardened: &Hardened, contain: Contain) -> Result<Prepared, ContainError> {
     let who = Who::settle(contain.uid)?;
+    for (name, stdio) in [("in", io::stdin().as_fd()), ("out", io::stdout().as_fd()), ("err", io::stderr().as_fd())] {
+        // By its descriptor everything around it could be reached.
+        if mounts::is_directory(stdio)? {
+            return Err(ContainError::Io(format!("std{name} is a directory, which would lead out of the session")));
+        }
+    }
     let terminals = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
     let (cgroup, limits) = (contain.profile.kernel.cgroup, *contain.profile.limits());
     let order = place::settle(contain, who, terminals)?;

@@ -50,6 +50,9 @@ fn enter(control: &UnixStream) -> Result<(), ContainError> {
     let order = Order::read(&mut frame.fields)?;
     let stdin = frame.descriptors.pop().ok_or_else(lost)?;
     let given = if order.who.other { Some(become_other(&order)?) } else { None };
+    // Without this nobody may write their own maps: not with ids that were changed, nor with a program file that cannot
+    // be read.
+    prctl::set_dumpable(true)?;
     namespaces(&order)?;
     let (ours, theirs) = UnixStream::pair()?;
     let mut init = self_again(Step::Init);
@@ -79,8 +82,6 @@ fn become_other(order: &Order) -> Result<Opened, ContainError> {
     setgroups(&[]).map_err(cannot)?;
     setresgid(gid, gid, gid).map_err(cannot)?;
     setresuid(uid, uid, uid).map_err(cannot)?;
-    // Changed ids took away the right to write one's own maps, and the bond to the parent.
-    prctl::set_dumpable(true)?;
     Ok(Opened { work, socket })
 }
 

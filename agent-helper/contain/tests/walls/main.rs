@@ -8,6 +8,7 @@ mod tries;
 
 use avouch_contain::{Contain, Launch, Profile, STAGE, SessionFiles, harden, prepare, stage};
 use place::{HIDE, PROFILES, SOCKET, UID};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -40,7 +41,8 @@ fn session(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let prepared = match prepare(&hardened, contain) {
         Ok(prepared) => prepared,
         Err(error) => {
-            println!("refused: {error}");
+            // Standard output may be what was refused.
+            let _ = writeln!(std::io::stderr(), "refused: {error}");
             return place::REFUSED.into();
         }
     };

@@ -28,6 +28,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("a_sandbox_inside_mounts_its_own_proc_in_open", a_sandbox_inside_mounts_its_own_proc_in_open),
     ("the_first_process_cannot_be_looked_into", the_first_process_cannot_be_looked_into),
     ("no_descriptor_is_inherited", no_descriptor_is_inherited),
+    ("a_directory_as_a_standard_stream_is_refused", a_directory_as_a_standard_stream_is_refused),
     ("the_terminal_is_the_sessions_own", the_terminal_is_the_sessions_own),
     ("a_terminal_only_to_write_to_gives_nothing_to_read", a_terminal_only_to_write_to_gives_nothing_to_read),
     ("codes_and_signals_pass", codes_and_signals_pass),
@@ -311,6 +312,17 @@ fn no_descriptor_is_inherited() {
         wrapped.stdin(Stdio::null());
         let said = said(&wrapped.output().unwrap());
         assert!(!said.contains("/etc"), "{said}");
+    });
+}
+
+fn a_directory_as_a_standard_stream_is_refused() {
+    each(&["open"], |place, profile, _| {
+        let mut command = place.command(profile, "ls /proc/self/fd/0/home/.ssh");
+        let output = command.stdin(fs::File::open(place.path("")).unwrap()).output().unwrap();
+        assert!(said(&output).contains("stdin is a directory"), "{}", said(&output));
+        let mut command = place.command(profile, "ls /proc/self/fd/1/home/.ssh");
+        let output = command.stdout(fs::File::open(place.path("")).unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(REFUSED)));
     });
 }
 
