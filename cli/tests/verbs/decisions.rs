@@ -128,6 +128,20 @@ pub fn why(decision: &str) -> Option<WhyReply> {
             let event = denied(6, "not_granted", None, Some(call("GET", "/repos/x", "")));
             (vec![event], Some(refused_now("not_granted", vec![change])))
         }
+        decision if decision == id(7) || decision == id(8) => {
+            let n = if decision == id(7) { 7 } else { 8 };
+            let place = if n == 7 { "header_name" } else { "body" };
+            let request = Some(call("POST", "/repos/x", ""));
+            let mut event = denied(n, "placeholder_misplaced", None, request);
+            if let HelperEvent::Denied { refusal, mismatch, credentials, .. } = &mut event {
+                (*refusal, *mismatch) = (Code::of("placeholder_misplaced"), Some(Code::of(place)));
+                credentials.clear();
+            }
+            (vec![event], Some(allowed()))
+        }
+        decision if decision == id(9) => {
+            (vec![denied(9, "placeholder", None, Some(call("GET", "/repos/x", "")))], Some(allowed()))
+        }
         _ => return None,
     };
     Some(WhyReply { entries: entries(events), now, contained: "work".into() })
@@ -199,6 +213,21 @@ fn why_says_when_no_command_would_do_and_when_another_run_would() {
     assert!(said.contains("No grant or binding changes this") && !said.contains("To let it through"), "{said}");
     let said = text(&daemons, 6);
     assert!(said.contains("  avouch run --contain=work --agent researcher -- COMMAND\n"), "{said}");
+}
+
+#[test]
+fn why_tells_where_a_placeholder_stood_and_never_that_all_is_well_with_it() {
+    let daemons = Daemons::start();
+    for (n, rule, advice) in [
+        (7, "placeholder_misplaced: in the header's name", "To the agent: Put the placeholder only where"),
+        (8, "placeholder_misplaced: in the body", "put the credential anew with --placeholder-in-body data"),
+        (9, "placeholder: the nearest granted was github, which did not fit in path", "  avouch grant list\n"),
+    ] {
+        let said = text(&daemons, n);
+        assert!(said.contains(&format!("rule      {rule} (state")) && said.contains(advice), "{said}");
+        assert!(said.contains("now       without the placeholder it would be let through"), "{said}");
+        assert!(!said.contains("To let it through"), "{said}");
+    }
 }
 
 #[test]

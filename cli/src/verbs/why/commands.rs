@@ -11,6 +11,11 @@ pub fn all(record: &Record, reply: &WhyReply, credentials: &[Credential]) -> (Ve
     if let Some(code) = record.code().filter(|code| !is_of_policy(*code)) {
         return beside_policy(code, record, credentials);
     }
+    if record.placeholder().is_some() {
+        let sentence = "A placeholder in the request named a credential that is not granted to this agent, or that goes \
+                        elsewhere: compare the variables of its session with what it may use.";
+        return (vec!["avouch grant list".to_owned(), "avouch credential list".to_owned()], Some(sentence.to_owned()));
+    }
     let Some(now) = &reply.now else {
         let known = record.request.is_some();
         let why = if known { "was too long to be recorded whole" } else { "has no one reading" };
@@ -82,6 +87,11 @@ fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential])
         RefusalCode::AddressRefused => (
             Vec::new(),
             format!("{origin} leads to a private address: bind the credential with --address IP to permit it."),
+        ),
+        RefusalCode::PlaceholderMisplaced if record.placeholder() == Some("body") => (
+            Vec::new(),
+            "If what is sent there may speak of placeholders, put the credential anew with --placeholder-in-body data."
+                .to_owned(),
         ),
         RefusalCode::UpstreamUnclean
         | RefusalCode::BadRequest

@@ -116,6 +116,16 @@ impl Record {
         RefusalCode::ALL.into_iter().find(|code| code.as_str() == word)
     }
 
+    /// Where a placeholder stood that refused the request; empty where it named what does not go with it. No record
+    /// holds the placeholder itself.
+    pub fn placeholder(&self) -> Option<&str> {
+        match self.reason.as_deref()? {
+            "placeholder" => Some(""),
+            "placeholder_misplaced" => Some(self.mismatch.as_deref().unwrap_or_default()),
+            _ => None,
+        }
+    }
+
     /// The credential whose value the store did not give.
     pub fn credential_without_value(&self) -> Option<&str> {
         let missing = self.code() == Some(RefusalCode::SourceUnavailable);

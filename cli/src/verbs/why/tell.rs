@@ -69,6 +69,9 @@ fn rule(record: &Record, lock: Option<&Lock>, now: Millis) -> String {
     let Some(reason) = &record.reason else {
         return format!("nothing binds the target, and the helper's settings let it pass ({version})");
     };
+    if let Some(place) = record.placeholder().filter(|place| !place.is_empty()) {
+        return format!("{reason}: in the {} ({version})", place.replace('_', "'s "));
+    }
     let about = match (lock, &record.lock, &record.mismatch, record.credentials.as_slice()) {
         (Some(lock), ..) => {
             let state = if lock.ended_ms == 0 { "" } else { ", ended since" };
@@ -124,6 +127,7 @@ fn near(miss: &Miss, record: &Record) -> String {
 fn would(judged: &Judgement, record: &Record) -> String {
     let was = record.verdict();
     match judged.verdict.as_str() {
+        "allowed" if record.placeholder().is_some() => "without the placeholder it would be let through".to_owned(),
         "allowed" if was == "refused" => "it would be let through".to_owned(),
         "allowed" => "the same".to_owned(),
         "unbound" if was == "passed" => "the same".to_owned(),
