@@ -17,6 +17,7 @@ pub use files::SessionFiles;
 pub use list::Open;
 pub use listener::{Listener, NoListener};
 pub use proxy::SessionProxy;
+pub use refused::refusals;
 pub use tree::{Killed, MOST_SEEN, ProcessId, Tree};
 
 use avouch_wire::unix::Peer;

@@ -91,6 +91,37 @@ impl Refused {
     }
 }
 
+/// Everything that may be said to one who asks for a session, each code once.
+pub fn refusals() -> Vec<SessionRefused> {
+    let unseen = || NoWalls::Unseen(std::io::ErrorKind::PermissionDenied.into());
+    let walls = [
+        NoWalls::Gone,
+        NoWalls::NotBelow,
+        NoWalls::NotFirst,
+        NoWalls::Shared("network"),
+        unseen(),
+        NoWalls::Outside,
+        NoWalls::Open,
+        NoWalls::NoSeccomp,
+        NoWalls::Privileges,
+        NoWalls::User(0),
+        NoWalls::OldKernel,
+        NoWalls::Profile,
+    ];
+    let plain = [
+        Refused::Inside,
+        Refused::Uncontained,
+        Refused::Denied,
+        Refused::PidNamespace,
+        Refused::Unmapped,
+        Refused::Listener(NoListener::NotListening),
+        Refused::TooMany,
+        Refused::Intake(BadIntake::Unreadable),
+        Refused::NotReady,
+    ];
+    plain.into_iter().chain(walls.into_iter().map(Refused::Walls)).map(|refused| refused.told()).collect()
+}
+
 impl From<&Unattested> for Refused {
     fn from(unknown: &Unattested) -> Self {
         match unknown {
@@ -101,6 +132,27 @@ impl From<&Unattested> for Refused {
             | Unattested::Replaced
             | Unattested::UidChanged
             | Unattested::Unreadable(_) => Self::Denied,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_stands_once_and_fits_the_record() {
+        let all = refusals();
+        let codes: BTreeSet<_> = all.iter().map(|refused| refused.code.as_str()).collect();
+        assert_eq!(codes.len(), all.len());
+        for refused in &all {
+            let recorded = avouch_audit::field::Code::of(Box::leak(refused.code.clone().into_boxed_str()));
+            assert_eq!(recorded.as_str(), refused.code);
+            assert!(!refused.message.is_empty() && refused.action.ends_with('.'), "{}", refused.code);
+        }
+        for told in [NoWalls::PidNamespace, NoWalls::Unmapped] {
+            assert!(codes.contains(told.code()), "of the caller and of its init it is the same");
         }
     }
 }

@@ -1,36 +1,63 @@
-//! `explain`: what the codes of refusals mean.
+//! `explain`: what the codes of refusals mean, those of calls and those of sessions.
 
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Format, Output, Table, data};
 use avouch_policy::{RefusalCode, Retry};
 
+/// What there is to say of a code.
+struct Meaning {
+    code: String,
+    message: String,
+    action: String,
+    retry: String,
+}
+
 /// One code, or all of them.
 pub fn run(output: Output, code: Option<&str>) -> Result<(), Failure> {
+    let mut known = meanings();
     let Some(code) = code else {
-        return output.list(&table(&RefusalCode::ALL));
+        return output.list(&table(&known));
     };
-    let Some(found) = RefusalCode::ALL.into_iter().find(|known| known.as_str() == code) else {
-        let nearest = RefusalCode::ALL.map(RefusalCode::as_str).into_iter().min_by_key(|known| distance(known, code));
-        let action = nearest.map(|nearest| format!("The nearest is {nearest}; `avouch explain` lists them all."));
+    let Some(found) = known.iter().position(|known| known.code == code) else {
+        let nearest = known.iter().min_by_key(|known| distance(&known.code, code));
+        let action = nearest.map(|nearest| format!("The nearest is {}; `avouch explain` lists them all.", nearest.code));
         let failure = Failure::new(Exit::NotFound, format!("{code:?} is no code of avouch"));
         return Err(failure.then(action.unwrap_or_default()));
     };
+    let found = known.swap_remove(found);
     match output.format() {
         Format::Json => output.one(&table(&[found])),
-        Format::Table => data(format!(
-            "{code}: {}\n\nto the agent: {}\nretry: {}\n",
-            found.message(),
-            found.action(),
-            retry(found.retry())
-        )),
+        Format::Table => {
+            let Meaning { message, action, retry, .. } = found;
+            data(format!("{code}: {message}\n\nwhat to do: {action}\nretry: {retry}\n"))
+        }
     }
 }
 
-fn table(codes: &[RefusalCode]) -> Table {
+/// Of calls first. A code that both have says the same of either: that it is not allowed.
+fn meanings() -> Vec<Meaning> {
+    let calls = RefusalCode::ALL.map(|code| Meaning {
+        code: code.as_str().to_owned(),
+        message: code.message().to_owned(),
+        action: code.action().to_owned(),
+        retry: retry(code.retry()),
+    });
+    let mut known = Vec::from(calls);
+    for session in avouch_helper::session::refusals() {
+        if known.iter().all(|known| known.code != session.code) {
+            let retry = if session.code == "not_ready" { Retry::After(1) } else { Retry::Never };
+            let (code, message, action) = (session.code, session.message, session.action);
+            known.push(Meaning { code, message, action, retry: self::retry(retry) });
+        }
+    }
+    known
+}
+
+fn table(meanings: &[Meaning]) -> Table {
     let mut table = Table::new(&["code", "retry", "message", "action"]);
-    for code in codes {
-        let (message, action) = (Cell::text(code.message()), Cell::text(code.action()));
-        table.row(vec![Cell::text(code.as_str()), Cell::text(retry(code.retry())), message, action]);
+    for meaning in meanings {
+        let cells = [&meaning.code, &meaning.retry, &meaning.message, &meaning.action];
+        table.row(cells.map(Cell::text).into());
     }
     table
 }
@@ -59,5 +86,6 @@ mod tests {
         let failure = run(output, Some("unbound_hots")).unwrap_err();
         assert_eq!(failure.code(), 3);
         assert!(failure.to_string().contains("The nearest is unbound_host;"), "{failure}");
+        run(output, Some("init_not_below")).unwrap();
     }
 }
