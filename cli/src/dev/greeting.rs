@@ -17,11 +17,13 @@ pub struct Greeting {
     tool_http: String,
     tool_secret: String,
     commands: [String; 4],
+    /// Why nothing can be contained here, if that is so.
+    uncontained: Option<String>,
 }
 
 impl Greeting {
     /// Gathers it.
-    pub fn new(paths: &Paths, admin_socket: &Path, tool: &LocalTool) -> Self {
+    pub fn new(paths: &Paths, admin_socket: &Path, tool: &LocalTool, uncontained: Option<String>) -> Self {
         let helper = paths.helper_runtime();
         let address = tool.server.tls_address();
         let origin = format!("https://{}:{}", tool::HOST, address.port());
@@ -40,11 +42,12 @@ impl Greeting {
             tool_secret: secret.to_string(),
             commands: [
                 put,
-                "avouch agent create researcher --owner me@example.test --selector unix:uid:$(id -u)".to_owned(),
+                "avouch agent create researcher --owner me@example.test --selector session:uid:$(id -u)".to_owned(),
                 "avouch grant create --agent researcher --credential tool".to_owned(),
                 format!("avouch run --agent researcher -- curl {origin}/v1/report"),
             ],
             tool_https: origin,
+            uncontained,
         }
     }
 
@@ -61,9 +64,19 @@ impl Greeting {
             format!("local tool       {} and {}", self.tool_https, self.tool_http),
             format!("its credential   {}", self.tool_secret),
             String::new(),
-            "In another terminal:".to_owned(),
-            String::new(),
         ];
+        match &self.uncontained {
+            None => lines.push("Sessions are contained: they see the directory that they are started in, and not your home.".to_owned()),
+            Some(why) => lines.extend([
+                format!("This host cannot contain sessions: {why}."),
+                "So `avouch run` refuses here, unless it is told --no-contain; `avouch doctor` says what to do.".to_owned(),
+            ]),
+        }
+        lines.extend([
+            String::new(),
+            "In another terminal, in a directory for the work (mkdir -p work && cd work):".to_owned(),
+            String::new(),
+        ]);
         lines.extend(self.commands.iter().map(|command| format!("  {command}")));
         lines.extend([String::new(), "Ctrl-C ends it; the state is kept.".to_owned(), String::new()]);
         lines.join("\n")
@@ -80,6 +93,7 @@ impl Greeting {
             "state": self.state,
             "seal_keys": self.seal_keys,
             "tool": {"https": self.tool_https, "http": self.tool_http, "value_file": self.tool_secret},
+            "contains": self.uncontained.is_none(),
             "commands": self.commands,
         })
     }

@@ -11,8 +11,9 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, talk};
 use crate::{progress, replies};
 use avouch_config::{
-    HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, lifecycle, make_private_dir, telemetry,
+    Contain, HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, lifecycle, make_private_dir, telemetry,
 };
+use avouch_contain::{Ability, Found, Host};
 use avouch_helper::Helper;
 use avouch_server::Issuer;
 use avouch_wire::admin::CreateTokenRequest;
@@ -35,10 +36,23 @@ pub fn run(output: Output) -> Result<(), Failure> {
     let _held = hold::Hold::take(&paths.state.join("dev.lock"))?;
     let log = Log { level: LogLevel::Warn, ..Log::default() };
     telemetry::init(log)?;
-    daemon::runtime()?.block_on(serve(&paths, log, output))
+    // Before there is a second thread.
+    let uncontained = lacks(&Host::look());
+    daemon::runtime()?.block_on(serve(&paths, log, output, uncontained))
 }
 
-async fn serve(paths: &Paths, log: Log, output: Output) -> Result<(), Failure> {
+/// Why this host contains nothing, if that is so.
+fn lacks(host: &Host) -> Option<String> {
+    let missing = |ability: &&Ability| ability.needed && matches!(ability.found, Found::No(_));
+    let first = host.abilities().iter().find(missing);
+    let why = first.map(|ability| match &ability.found {
+        Found::No(why) => why.clone(),
+        Found::Yes(_) | Found::Unknown => ability.name.to_owned(),
+    });
+    (!host.contains()).then(|| why.unwrap_or_else(|| "it was not found out why".to_owned()))
+}
+
+async fn serve(paths: &Paths, log: Log, output: Output, uncontained: Option<String>) -> Result<(), Failure> {
     let stop = lifecycle::shutdown_on_signals().map_err(daemon::internal)?;
     let trust_domain = TrustDomain::parse(TRUST_DOMAIN).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
     let mut settings = ServerConfig::new(trust_domain.clone(), paths);
@@ -51,9 +65,10 @@ async fn serve(paths: &Paths, log: Log, output: Output) -> Result<(), Failure> {
     let mut issuer = tokio::spawn(issuer.run(stop_issuer.clone()));
     let mut settings = HelperConfig::new(trust_domain, address.to_string(), paths);
     settings.log = log;
+    settings.session.contain = Contain::Required;
     let helper = progress::during("Joining the trust domain", join(settings, paths, &admin_socket)).await?;
     let tool = tool::LocalTool::open(&paths.state.join("tool"), &SystemClock).await?;
-    let greeting = Greeting::new(paths, &admin_socket, &tool);
+    let greeting = Greeting::new(paths, &admin_socket, &tool, uncontained);
     let helper_socket = helper.admin_socket().to_owned();
     let greet = async {
         progress::during("Waiting for the helper to hear from the issuer", ready(&helper_socket)).await?;

@@ -1,7 +1,7 @@
 //! `dev`, and in another terminal the lines that it prints.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -27,7 +27,13 @@ impl Home {
         {
             command.env(name, self.path().join(dir));
         }
-        command.stdin(Stdio::null());
+        // A session sees nothing of avouch but what is in its own directory.
+        let work = self.path().join("work");
+        std::fs::create_dir_all(&work).unwrap();
+        if !work.join("avouch").exists() {
+            std::fs::copy(env!("CARGO_BIN_EXE_avouch"), work.join("avouch")).unwrap();
+        }
+        command.current_dir(work).stdin(Stdio::null());
         command
     }
 
@@ -53,12 +59,10 @@ impl Home {
 
     /// Runs a line as a shell in this home would.
     pub fn shell(&self, line: &str) -> Output {
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_avouch"));
-        let path =
-            std::env::join_paths([program.parent().unwrap().to_owned(), "/usr/bin".into(), "/bin".into()]).unwrap();
+        let path = std::env::join_paths([self.path().join("work"), "/usr/bin".into(), "/bin".into()]).unwrap();
         let avouch = self.avouch();
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(line).stdin(Stdio::null());
+        shell.arg("-c").arg(line).current_dir(self.path().join("work")).stdin(Stdio::null());
         for (name, value) in avouch.get_envs() {
             shell.env(name, value.unwrap());
         }
@@ -116,12 +120,22 @@ fn the_lines_that_dev_prints_work_and_a_second_run_goes_on() {
         home.works("avouch run --agent researcher -- avouch svid show").contains("spiffe://dev.test/agent/researcher")
     );
     assert!(home.works("avouch audit verify").contains("entries are whole"));
-    // A process of a session administers nothing, and becomes nobody else.
+    // A process of a session administers nothing, and becomes nobody else: no socket for it is there, or it is refused.
     let put = format!("{} < /dev/null", commands[0].trim());
-    for inside in ["avouch agent list", "avouch status", &put, "avouch run --agent researcher -- true"] {
-        let refused = home.shell(&format!("avouch run --agent researcher -- {inside}"));
-        assert_eq!(refused.status.code(), Some(4), "{inside}: {}", String::from_utf8_lossy(&refused.stderr));
+    for (inside, none) in [
+        ("avouch agent list", 7),
+        ("avouch status", 7),
+        // Not even the file with the value is there.
+        (&put, 2),
+        ("avouch run --agent intruder -- true", 7),
+    ] {
+        for (walls, code) in [("", none), ("--no-contain", 4)] {
+            let refused = home.shell(&format!("avouch run --agent researcher {walls} -- {inside}"));
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(code), "{walls} {inside}: {said}");
+        }
     }
+    home.works("avouch run --agent researcher --no-contain -- avouch run --agent researcher -- true");
     home.works("avouch lock create --agent researcher --reason test");
     assert!(!home.shell(&call).status.success(), "the lock is felt");
     let locks: serde_json::Value = serde_json::from_str(&home.works("avouch lock list -o json")).unwrap();
@@ -144,7 +158,8 @@ fn when_run_is_killed_its_listener_and_all_below_it_end() {
     // One that has left the program's group and session, and whose parent is gone.
     let script = "setsid sh -c 'echo $$; echo $HTTP_PROXY; sleep 0.5; exec sleep 300' & sleep 300";
     let mut run = home.avouch();
-    run.args(["run", "--agent", "researcher", "--", "sh", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::null());
+    // Its listener has to be reached from here.
+    run.args(["run", "--agent", "researcher", "--no-contain", "--", "sh", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = run.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let pid = lines.next().unwrap().unwrap();
