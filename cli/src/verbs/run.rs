@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use talk::Talk;
+use walls::Work;
 
 /// Opens a session for the agent, runs the program in it and returns the program's exit code.
 pub fn run(context: &Context, order: crate::args::Run) -> Result<u8, Failure> {
@@ -52,7 +53,8 @@ fn explain(context: &Context, order: &crate::args::Run) -> Result<(), Failure> {
         return output::data(format!("{}\n", walls::not_contained()));
     };
     let scrubbed = avouch_contain::scrub(std::env::vars_os(), &order.env);
-    output::data(format!("{}\n", avouch_contain::explain(&walls::settle(profile, order, &terms)?, &scrubbed)))
+    let contain = walls::settle(profile, &Work::find()?, order, &terms);
+    output::data(format!("{}\n", avouch_contain::explain(&contain, &scrubbed)))
 }
 
 fn uncontained(hardened: &Hardened, mut talk: Talk, agent: &Name, order: crate::args::Run) -> Result<u8, Failure> {
@@ -90,12 +92,15 @@ fn contained(
 ) -> Result<u8, Failure> {
     let name = profile.name().to_owned();
     let scrubbed = avouch_contain::scrub(std::env::vars_os(), &order.env);
-    let prepared = prepare(hardened, walls::settle(profile, &order, terms)?).map_err(|error| walls::none(&error))?;
+    let work = Work::find()?;
+    let contain = walls::settle(profile, &work, &order, terms);
+    let prepared = prepare(hardened, contain).map_err(|error| walls::none(&error))?;
     let opened = talk.open(agent, Some(&name), &[prepared.listener(), prepared.init()])?;
     if !opened.contained {
         return Err(Failure::new(Exit::Failure, "the helper does not know of contained sessions")
             .then("Use a helper of the same version, or --no-contain."));
     }
+    work.say();
     walls::say(&scrubbed.secrets, prepared.lacking());
     let files = walls::files(&opened)?;
     let environment = child_environment(&walls::environment(prepared.proxy()), scrubbed.environment.into_iter());

@@ -6,15 +6,21 @@ use crate::home::{AVOUCH, Home, Said};
 fn furnished() -> (Home, crate::home::Dev) {
     let home = Home::new();
     let dev = home.dev();
-    let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
+    let uid = format!("session:uid:{}", rustix::process::geteuid().as_raw());
     home.works(&["agent", "create", "a", "--owner", "me", "--selector", &uid]);
     (home, dev)
 }
 
-/// A doctor in a session, with its environment changed as `env` does.
+/// A doctor in a contained session, with its environment changed as `env` does.
 fn inside(home: &Home, change: &[&str]) -> Said {
-    let run = [&["run", "--agent", "a", "--", "/usr/bin/env"], change, &[AVOUCH, "doctor"]].concat();
-    Said::of(&home.avouch(&run).output().unwrap())
+    // What a session is to see has to lie in its directory.
+    let work = home.path().join("work");
+    if !work.exists() {
+        std::fs::create_dir(&work).unwrap();
+        std::fs::copy(AVOUCH, work.join("avouch")).unwrap();
+    }
+    let run = [&["run", "--agent", "a", "--", "/usr/bin/env"], change, &["./avouch", "doctor"]].concat();
+    Said::of(&home.avouch(&run).current_dir(work).output().unwrap())
 }
 
 #[test]

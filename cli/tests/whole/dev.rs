@@ -136,6 +136,10 @@ fn the_lines_that_dev_prints_work_and_a_second_run_goes_on() {
         }
     }
     home.works("avouch run --agent researcher --no-contain -- avouch run --agent researcher -- true");
+    // A home is never given whole: started there, a session has a directory that is empty and ends with it.
+    let own = home.works("cd && avouch run --agent researcher -- sh -c 'ls -A; : >left; pwd'");
+    assert_eq!(own.lines().count(), 1, "{own}");
+    assert!(!Path::new(own.trim()).exists() && !home.path().join("left").exists(), "{own}");
     home.works("avouch lock create --agent researcher --reason test");
     assert!(!home.shell(&call).status.success(), "the lock is felt");
     let locks: serde_json::Value = serde_json::from_str(&home.works("avouch lock list -o json")).unwrap();

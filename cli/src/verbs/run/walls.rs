@@ -8,8 +8,10 @@ use avouch_contain::{
     BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Profile, SessionEnvironment, SessionFiles, WORKLOAD_SOCKET,
 };
 use avouch_wire::local::{SessionOpened, SessionTerms};
-use std::io::Read as _;
+use std::fs::DirBuilder;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// The profile to contain it by; none if it is not to be contained.
@@ -25,10 +27,55 @@ pub fn profile(order: &args::Run, terms: &SessionTerms) -> Result<Option<Profile
     Ok(Some(found))
 }
 
+/// Where a session works: the directory it was started in, or, where that holds the whole home, an empty one that ends
+/// with it.
+pub struct Work {
+    at: PathBuf,
+    made: bool,
+}
+
+impl Work {
+    /// Decides it. A home that would be given whole would be no home that is hidden.
+    pub fn find() -> Result<Self, Failure> {
+        let failed = |what: &str, error: io::Error| Failure::new(Exit::Failure, format!("cannot {what}: {error}"));
+        let at = std::env::current_dir().map_err(|error| failed("tell the work directory", error))?;
+        let holds_home = home().and_then(|home| home.canonicalize().ok()).is_some_and(|home| home.starts_with(&at));
+        if !holds_home {
+            return Ok(Self { at, made: false });
+        }
+        let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
+        for number in 0..TRIES {
+            let at = std::env::temp_dir().join(format!("avouch-{}-{number}", std::process::id()));
+            // Only one that nobody has made before.
+            match DirBuilder::new().mode(0o700).create(&at) {
+                Ok(()) => return Ok(Self { at, made: true }),
+                Err(error) => last = error,
+            }
+        }
+        Err(failed("make a directory for the session", last))
+    }
+
+    /// Says so, if it is not the one it was started in.
+    pub fn say(&self) {
+        if self.made {
+            output::talk(
+                "avouch: the session starts in an empty directory that ends with it, as it may not see your whole home: \
+                 start it in a directory of its own to give it that one",
+            );
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = std::fs::remove_dir_all(&self.at);
+        }
+    }
+}
+
 /// Everything that the session is made from.
-pub fn settle(profile: Profile, order: &args::Run, terms: &SessionTerms) -> Result<Contain, Failure> {
-    let work_dir = std::env::current_dir()
-        .map_err(|error| Failure::new(Exit::Failure, format!("cannot tell the work directory: {error}")))?;
+pub fn settle(profile: Profile, work: &Work, order: &args::Run, terms: &SessionTerms) -> Contain {
     let ours = [Some(Paths::system()), Paths::user()].into_iter().flatten();
     let hide = ours.flat_map(|paths| [paths.config, paths.state, paths.runtime]);
     let hide = hide.chain(terms.hidden.iter().map(PathBuf::from));
@@ -36,15 +83,15 @@ pub fn settle(profile: Profile, order: &args::Run, terms: &SessionTerms) -> Resu
     let mut hide: Vec<_> = hide.filter(|path| !Path::new(WORKLOAD_SOCKET).starts_with(path)).collect();
     hide.sort();
     hide.dedup();
-    Ok(Contain {
+    Contain {
         profile,
         workload_socket: PathBuf::from(&terms.workload_socket),
-        work_dir,
+        work_dir: work.at.clone(),
         home: home(),
         runtime_dir: directory("XDG_RUNTIME_DIR"),
         hide,
         uid: order.uid,
-    })
+    }
 }
 
 /// Why there is no contained session, with the way to go without, which nobody but the caller goes.
@@ -118,6 +165,8 @@ fn directory(variable: &str) -> Option<PathBuf> {
 
 /// The profile of `--contain` alone.
 const USUAL: &str = "work";
+/// How often a directory of its own is tried for.
+const TRIES: u32 = 16;
 /// More than all public roots together.
 const LONGEST_BUNDLE: u64 = 4 * 1024 * 1024;
 
