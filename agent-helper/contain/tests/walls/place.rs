@@ -106,6 +106,12 @@ impl Place {
     }
 }
 
+/// Why this host contains nothing, if that is so: what it lacks is another test's matter.
+pub fn denied() -> Option<String> {
+    let said = Place::new(Caller::Ordinary).run("work", "echo contained");
+    (said.contains("refused: this host") || said.contains("refused: a fresh /proc")).then_some(said)
+}
+
 pub fn said(output: &Output) -> String {
     let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     (out + &error).trim_end().to_owned()
