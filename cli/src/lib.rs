@@ -68,7 +68,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Run(order) => verbs::run::run(&context, order),
         Command::DemoAgent => demo::agent().map(|()| 0),
-        Command::Demo => demo::run().map(|()| 0),
+        Command::Demo => demo::run(output).map(|()| 0),
         Command::Preset { verb } => verbs::preset::run(output, &verb).map(|()| 0),
         Command::Dev => dev::run(output).map(|()| 0),
         Command::Server(order) => daemon::server(&order, output).map(|()| 0),

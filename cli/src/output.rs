@@ -151,6 +151,14 @@ impl Output {
         }
     }
 
+    /// The same for one of several things that are told as they happen: in JSON each on a line of its own.
+    pub fn line(&self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => data(text()),
+            Format::Json => data(format!("{}\n", json())),
+        }
+    }
+
     /// Writes what only a script wants to have as data; a person was talked to.
     pub fn script(&self, json: impl FnOnce() -> Value) -> Result<(), Failure> {
         self.tell(String::new, json)

@@ -15,13 +15,14 @@ mod world;
 
 use crate::daemon;
 use crate::failure::{Exit, Failure};
-use crate::output::data;
+use crate::output::Output;
 use place::Place;
+use serde_json::json;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the ten steps.
-pub fn run() -> Result<(), Failure> {
+pub fn run(output: Output) -> Result<(), Failure> {
     daemon::prepare()?;
     avouch_contain::adopt_orphans().map_err(daemon::internal)?;
     let place = Place::make()?;
@@ -30,7 +31,7 @@ pub fn run() -> Result<(), Failure> {
         let mut ask = signal(SignalKind::interrupt()).map_err(daemon::internal)?;
         let mut order = signal(SignalKind::terminate()).map_err(daemon::internal)?;
         tokio::select! {
-            done = steps::run(&place) => done,
+            done = steps::run(&place, output) => done,
             _ = ask.recv() => Err(Failure::new(Exit::Failure, "the demo was interrupted")),
             _ = order.recv() => Err(Failure::new(Exit::Failure, "the demo was ended")),
         }
@@ -48,7 +49,8 @@ pub fn run() -> Result<(), Failure> {
     }
     let held =
         if contained { "All ten steps hold." } else { "All steps hold but the ninth, which this host cannot show." };
-    data(format!("\n{held} Nothing is left running, and no file is left.\n"))?;
+    let text = || format!("\n{held} Nothing is left running, and no file is left.\n");
+    output.line(text, || json!({"held": true, "contained": contained}))?;
     crate::output::next("avouch dev");
     Ok(())
 }

@@ -90,9 +90,9 @@ const SHAPES: &[Shape] = &[
 /// Verbs whose shape is looked at where they can be run: beside a real issuer and helper, or with a terminal.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("demo", "cli/tests/whole/demo.rs"),
-    ("dev", "cli/tests/whole/dev.rs"),
-    ("server", "cli/tests/whole/daemons.rs"),
-    ("helper", "cli/tests/whole/daemons.rs"),
+    ("dev", "cli/tests/whole/first_run.rs"),
+    ("server", "tests/tests/decisions.rs"),
+    ("helper", "tests/tests/decisions.rs"),
     ("doctor", "cli/tests/doctor"),
     ("run", "its program writes to stdout"),
     ("svid show", "cli/tests/whole/first_run.rs"),

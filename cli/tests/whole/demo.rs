@@ -132,11 +132,21 @@ fn the_helper_cannot_be_read_by_others_of_its_uid() {
 #[test]
 fn a_demo_that_is_interrupted_leaves_nothing_either() {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = demo(dir.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut demo = demo(dir.path());
+    demo.env("AVOUCH_OUTPUT", "json").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = demo.spawn().unwrap();
     until("the helper did not start", || processes_of(dir.path()).iter().any(|line| line.contains(" helper ")));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    // In JSON each step is a line of its own, and so is what came of it.
+    let first = output.stdout.split(|byte| *byte == b'\n').next().unwrap();
+    let first: serde_json::Value = serde_json::from_slice(first).unwrap();
+    assert_eq!((&first["step"], &first["name"]), (&1.into(), &"issuer".into()));
+    let last = String::from_utf8_lossy(&output.stderr).lines().last().unwrap().to_owned();
+    let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!((&last["error"]["exit"], &last["error"]["message"]), (&1.into(), &"the demo was interrupted".into()));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(processes_of(dir.path()), [""; 0]);
 }

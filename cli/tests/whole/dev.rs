@@ -37,7 +37,7 @@ impl Home {
         command
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 

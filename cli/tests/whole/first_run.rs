@@ -46,6 +46,21 @@ fn run_names_the_agent_after_its_program_and_asks_once() {
 }
 
 #[test]
+fn dev_says_as_json_where_things_are() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.path().join("run")).unwrap();
+    let mut child = home.avouch().args(["dev", "-o", "json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let said =
+        serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter::<serde_json::Value>().next();
+    let said = said.unwrap().unwrap();
+    assert_eq!((&said["trust_domain"], &said["commands"].as_array().unwrap().len()), (&"dev.test".into(), &4));
+    let socket = said["admin_socket"].as_str().unwrap();
+    assert!(std::path::Path::new(socket).exists(), "{socket}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn on_a_terminal_it_asks_and_only_a_yes_registers() {
     let home = Home::new();
     let dev = home.dev();

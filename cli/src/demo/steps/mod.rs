@@ -14,22 +14,24 @@ use super::place::Place;
 use super::witness::Witness;
 use super::world::Tool;
 use crate::failure::{Exit, Failure};
-use crate::output::data;
+use crate::output::Output;
+use serde_json::json;
 
 /// Runs all ten, and ends everything that was started. False if this host could not contain anybody.
-pub async fn run(place: &Place) -> Result<bool, Failure> {
-    let mut issuer = step(1, "issuer", setup::start_issuer(place)).await?;
-    let (helper_process, mut helper) = step(2, "enrolment", enrolment::enrol(place, &mut issuer)).await?;
-    step(3, "agents", setup::register(&mut issuer, &mut helper)).await?;
-    let mut actors = step(4, "identity", setup::identities(place, &issuer)).await?;
-    let tool = step(5, "credentials", setup::bind(&mut issuer, &mut helper)).await?;
-    step(6, "calls", calls::calls(&mut actors, &tool)).await?;
-    step(7, "refusals", refusals::refusals(&mut actors, &tool)).await?;
-    let lock = step(8, "lock", lock::lock(&mut issuer, &mut actors, &tool)).await?;
+pub async fn run(place: &Place, output: Output) -> Result<bool, Failure> {
+    let steps = Steps(output);
+    let mut issuer = steps.step(1, "issuer", setup::start_issuer(place)).await?;
+    let (helper_process, mut helper) = steps.step(2, "enrolment", enrolment::enrol(place, &mut issuer)).await?;
+    steps.step(3, "agents", setup::register(&mut issuer, &mut helper)).await?;
+    let mut actors = steps.step(4, "identity", setup::identities(place, &issuer)).await?;
+    let tool = steps.step(5, "credentials", setup::bind(&mut issuer, &mut helper)).await?;
+    steps.step(6, "calls", calls::calls(&mut actors, &tool)).await?;
+    steps.step(7, "refusals", refusals::refusals(&mut actors, &tool)).await?;
+    let lock = steps.step(8, "lock", lock::lock(&mut issuer, &mut actors, &tool)).await?;
     let target = walls::target(place, &helper_process, lock, &tool);
-    let contained = step(9, "walls", walls::walls(&mut actors, &target)).await?;
+    let contained = steps.step(9, "walls", walls::walls(&mut actors, &target)).await?;
     actors.end().await?;
-    step(10, "audit", audit::audit(place, &mut issuer, &mut helper, &tool)).await?;
+    steps.step(10, "audit", audit::audit(place, &mut issuer, &mut helper, &tool)).await?;
     drop(helper);
     helper_process.stop().await?;
     issuer.stop().await?;
@@ -57,17 +59,24 @@ impl Actors {
     }
 }
 
-/// Does a step and says what it proved; a failure names the step.
-async fn step<T>(
-    number: u8,
-    name: &str,
-    doing: impl Future<Output = Result<(T, String), Failure>>,
-) -> Result<T, Failure> {
-    let (value, proved) = doing
-        .await
-        .map_err(|failure| Failure::with_code(failure.code(), format!("step {number} ({name}) failed: {failure}")))?;
-    data(format!("{number}. {proved}\n"))?;
-    Ok(value)
+/// Where each step is told.
+struct Steps(Output);
+
+impl Steps {
+    /// Does a step and says what it proved; a failure names the step.
+    async fn step<T>(
+        &self,
+        number: u8,
+        name: &str,
+        doing: impl Future<Output = Result<(T, String), Failure>>,
+    ) -> Result<T, Failure> {
+        let (value, proved) = doing.await.map_err(|failure| {
+            Failure::with_code(failure.code(), format!("step {number} ({name}) failed: {failure}"))
+        })?;
+        let json = || json!({"step": number, "name": name, "proved": proved});
+        self.0.line(|| format!("{number}. {proved}\n"), json)?;
+        Ok(value)
+    }
 }
 
 fn get(url: &str) -> Order {
