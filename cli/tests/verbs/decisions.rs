@@ -123,6 +123,10 @@ pub fn why(decision: &str) -> Option<WhyReply> {
             (vec![intent(4), ended(4, missing)], Some(allowed()))
         }
         decision if decision == id(5) => (vec![denied(5, "bad_request", None, None)], None),
+        decision if decision == id(10) => {
+            let event = denied(10, "ambiguous_slot", None, Some(call("GET", "/repos/x", "")));
+            (vec![event], Some(refused_now("ambiguous_slot", vec![Kind::DeleteGrant(id(80).to_string())])))
+        }
         decision if decision == id(6) => {
             let change = Kind::Require("session:contained:work".into());
             let event = denied(6, "not_granted", None, Some(call("GET", "/repos/x", "")));
@@ -211,6 +215,9 @@ fn why_says_when_no_command_would_do_and_when_another_run_would() {
     let daemons = Daemons::start();
     let said = text(&daemons, 5);
     assert!(said.contains("No grant or binding changes this") && !said.contains("To let it through"), "{said}");
+    let said = text(&daemons, 10);
+    assert!(said.contains(&format!("To let it through:\n  avouch grant delete {}\n", id(80))), "{said}");
+    assert!(said.contains("Or let the request say which of them it means"), "{said}");
     let said = text(&daemons, 6);
     assert!(said.contains("  avouch run --contain=work --agent researcher -- COMMAND\n"), "{said}");
 }

@@ -79,6 +79,7 @@ const SHAPES: &[Shape] = &[
     ("lock release", "lock release 01K9ZQ3M6X5T8W4V2R7N1C0BDE", LOCK),
     ("audit list", "audit list", &["index", "time", "writer", "event", "agent", "about"]),
     ("audit export", "audit export --out DIR/export.jsonl", &["entries", "file"]),
+    ("import", "import DIR/.env --dry-run", &["line", "name", "state", "credential", "about"]),
     ("explain", "explain", &["code", "retry", "message", "action"]),
     ("explain", "explain denied", &["code", "retry", "message", "action"]),
     ("status", "status", STATUS),
@@ -117,6 +118,7 @@ fn every_verb_has_its_shape_in_json() {
         SHAPES.iter().map(|shape| shape.0).chain(ELSEWHERE.iter().map(|one| one.0)).map(str::to_owned).collect();
     assert_eq!(all, known, "a verb's shape is not looked at, or a shape has no verb");
     let daemons = Daemons::start();
+    std::fs::write(daemons.dir().join(".env"), "GITHUB_TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012345\n").unwrap();
     for (verb, line, keys) in SHAPES {
         let line = format!("{line} -o json").replace("DIR", &daemons.dir().display().to_string());
         let line = line.replace("DECISION", &crate::decisions::known());

@@ -38,8 +38,10 @@ pub fn all(record: &Record, reply: &WhyReply, credentials: &[Credential]) -> (Ve
             },
         }
     }
+    let takes_back = commands.iter().any(|command| command.starts_with("avouch grant delete "));
     let advice = match (facts.is_empty(), now.enough) {
         (false, _) => Some(format!("The agent's session must be known to have {}.", facts.join(" and "))),
+        (true, true) if takes_back => Some(NAME_ONE.to_owned()),
         (true, true) => None,
         (true, false) => Some(nothing_helps(now)),
     };
@@ -167,6 +169,9 @@ fn slot(slot: &SlotSpec) -> String {
         SlotSpec::Header { name, prefix: Some(prefix) } => format!("header:{name}:{prefix}"),
     }
 }
+
+/// What tells two credentials for one place apart without taking one away.
+const NAME_ONE: &str = "Or let the request say which of them it means, by its placeholder (avouch:NAME) in the header.";
 
 #[cfg(test)]
 mod tests {

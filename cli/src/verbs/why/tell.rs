@@ -32,8 +32,12 @@ pub fn text(found: &Found, now: Millis) -> String {
     }
     if !commands.is_empty() {
         lines.push(String::new());
-        let sum = if needs_all(commands) { "To let it through, all of:" } else { "To let it through:" };
-        lines.push(if advice.is_none() { sum } else { "To look into it:" }.to_owned());
+        let sum = match (reply.now.as_ref().is_some_and(|now| now.enough && !now.changes.is_empty()), commands.len()) {
+            (false, _) => "To look into it:",
+            (true, 1) => "To let it through:",
+            (true, _) => "To let it through, all of:",
+        };
+        lines.push(sum.to_owned());
         lines.extend(commands.iter().map(|command| format!("  {}", shown(command))));
     }
     if let Some(advice) = advice {
@@ -41,10 +45,6 @@ pub fn text(found: &Found, now: Millis) -> String {
         lines.push(shown(advice));
     }
     lines.join("\n") + "\n"
-}
-
-fn needs_all(commands: &[String]) -> bool {
-    commands.len() > 1
 }
 
 fn who(record: &Record, contained: &str) -> String {
