@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 
 use super::answer::read_answer;
 use super::fields;
-use super::h1::{BODY_IDLE, Body, BodyFault, Input, Output, RequestHead, ResponseHead, write};
+use super::h1::{BODY_IDLE, Body, Input, Output, RequestHead, ResponseHead, write};
 use super::pool::{Dialer, Pool, Upstream};
+use super::upload::{Pump, Upload, told};
 use crate::broker::{Cleared, End, Forward, Progress, Values, crash_point};
 
 /// How long either side may refuse to take what is written to it.
@@ -22,7 +23,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// searched as it goes.
 pub(super) const HELD_MAX: usize = 1024 * 1024;
 /// How much of a body is written together with the head.
-const INLINE_MAX: usize = 64 * 1024;
+pub(super) const INLINE_MAX: usize = 64 * 1024;
 
 /// A client's connection.
 pub(super) struct Client {
@@ -267,76 +268,6 @@ impl Exchange<'_> {
             // It may have said why before it stopped to read.
             Err(Upload::Server) => timeout(LAST_WORD, answering).await.unwrap_or_else(|_| Err(unreachable())),
         }
-    }
-}
-
-/// Which side ended an upload early.
-enum Upload {
-    Client(RefusalCode),
-    Server,
-}
-
-/// A request's body on its way.
-struct Pump<'a> {
-    body: &'a mut Body,
-    watch: Option<&'a mut Watch>,
-    out: &'a mut Vec<u8>,
-    chunked: bool,
-}
-
-impl Pump<'_> {
-    /// Passes the body on until it ends: what was held back, then the rest as it comes.
-    async fn run(
-        mut self,
-        held: (Vec<u8>, Option<SemaphorePermit<'_>>),
-        from: &mut Input,
-        to: &mut Output,
-    ) -> Result<(), Upload> {
-        for piece in held.0.chunks(INLINE_MAX) {
-            self.write(piece, to).await?;
-        }
-        drop(held);
-        while let Some(piece) = self.body.next(from, BODY_IDLE).await.map_err(|fault| Upload::Client(told(&fault)))? {
-            // Bytes after the message: whose they are is not certain, so the request is not completed.
-            if self.body.is_done() && from.has_leftover() {
-                return Err(Upload::Client(RefusalCode::BadRequest));
-            }
-            if self.watch.as_mut().is_some_and(|watch| watch.sees(&piece)) {
-                return Err(Upload::Client(RefusalCode::PlaceholderMisplaced));
-            }
-            self.write(&piece, to).await?;
-        }
-        if from.has_leftover() {
-            return Err(Upload::Client(RefusalCode::BadRequest));
-        }
-        if self.chunked {
-            self.out.clear();
-            write::last_chunk(self.out);
-            self.flush(to).await?;
-        }
-        Ok(())
-    }
-
-    async fn write(&mut self, piece: &[u8], to: &mut Output) -> Result<(), Upload> {
-        self.out.clear();
-        match self.chunked {
-            true => write::chunk(self.out, piece),
-            false => self.out.extend_from_slice(piece),
-        }
-        self.flush(to).await
-    }
-
-    async fn flush(&mut self, to: &mut Output) -> Result<(), Upload> {
-        timed(to.write_all(self.out)).await.map_err(|()| Upload::Server)?;
-        timed(to.flush()).await.map_err(|()| Upload::Server)
-    }
-}
-
-/// What the client is told of a body that is not taken.
-fn told(fault: &BodyFault) -> RefusalCode {
-    match fault {
-        BodyFault::TooLarge => RefusalCode::TooLarge,
-        BodyFault::Cut(_) | BodyFault::Slow | BodyFault::Malformed(_) => RefusalCode::BadRequest,
     }
 }
 

@@ -13,6 +13,7 @@ mod pool;
 mod refuse;
 mod roots;
 mod tunnel;
+mod upload;
 
 #[cfg(test)]
 mod tests;
