@@ -46,6 +46,7 @@ fn collect(folder: &Path, known: &mut BTreeSet<String>) {
             continue;
         }
         let source = fs::read_to_string(&path).unwrap_or_default();
+        known.extend(tables(&source));
         let mut after_test = false;
         for line in source.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
@@ -60,4 +61,14 @@ fn collect(folder: &Path, known: &mut BTreeSet<String>) {
             }
         }
     }
+}
+
+/// The names in a table that a test's own runner goes through: each is followed by the function itself.
+fn tables(source: &str) -> impl Iterator<Item = String> {
+    let cells: Vec<&str> = source.split('"').collect();
+    let named = |pair: &[&str]| {
+        let after = pair[1].strip_prefix(',').map(str::trim_start).and_then(|rest| rest.strip_prefix(pair[0]))?;
+        after.starts_with([')', ',']).then(|| pair[0].to_owned())
+    };
+    cells.windows(2).filter_map(named).filter(|name| !name.is_empty()).collect::<Vec<_>>().into_iter()
 }
