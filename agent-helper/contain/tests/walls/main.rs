@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod place;
+mod terminals;
 mod tries;
 
 use avouch_contain::{Contain, Launch, Profile, STAGE, SessionFiles, harden, prepare, stage};

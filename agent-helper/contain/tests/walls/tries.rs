@@ -1,39 +1,47 @@
 //! What is tried. Each begins with the same command outside, where that shows that it could have worked.
 
 use crate::place::{Caller, HIDE, ORDINARY, Place, REFUSED, UID, callers, is_root, said};
+use crate::terminals::{
+    a_terminal_only_to_write_to_gives_nothing_to_read, the_program_stops_and_goes_on_with_its_job,
+    the_terminal_is_the_sessions_own,
+};
 use std::fs;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Name and test.
-pub const ALL: &[(&str, fn())] = &[
-    ("the_program_has_its_own_number_and_no_right", the_program_has_its_own_number_and_no_right),
-    ("no_process_of_roots_session_is_root", no_process_of_roots_session_is_root),
-    ("the_work_directory_alone_is_given_to_another_id", the_work_directory_alone_is_given_to_another_id),
-    ("a_directory_behind_a_closed_one_is_given_all_the_same", a_directory_behind_a_closed_one_is_given_all_the_same),
-    (
-        "a_directory_that_cannot_be_mapped_is_refused_with_uid_named",
-        a_directory_that_cannot_be_mapped_is_refused_with_uid_named,
-    ),
-    ("only_loopback_is_inside_and_the_listener_is_on_it", only_loopback_is_inside_and_the_listener_is_on_it),
-    ("home_is_hidden_and_caches_are_copies", home_is_hidden_and_caches_are_copies),
-    ("run_tmp_shm_and_dev_are_the_sessions_own", run_tmp_shm_and_dev_are_the_sessions_own),
-    ("what_is_hidden_stays_hidden_for_the_next_session_too", what_is_hidden_stays_hidden_for_the_next_session_too),
-    ("sockets_of_the_host_are_covered_in_every_profile", sockets_of_the_host_are_covered_in_every_profile),
-    ("a_socket_that_the_profile_names_is_there_and_no_other", a_socket_that_the_profile_names_is_there_and_no_other),
-    ("no_mask_can_be_taken_away", no_mask_can_be_taken_away),
-    ("a_sandbox_inside_mounts_its_own_proc_in_open", a_sandbox_inside_mounts_its_own_proc_in_open),
-    ("the_first_process_cannot_be_looked_into", the_first_process_cannot_be_looked_into),
-    ("no_descriptor_is_inherited", no_descriptor_is_inherited),
-    ("a_directory_as_a_standard_stream_is_refused", a_directory_as_a_standard_stream_is_refused),
-    ("the_terminal_is_the_sessions_own", the_terminal_is_the_sessions_own),
-    ("a_terminal_only_to_write_to_gives_nothing_to_read", a_terminal_only_to_write_to_gives_nothing_to_read),
-    ("codes_and_signals_pass", codes_and_signals_pass),
-    ("everything_ends_with_run", everything_ends_with_run),
-    ("a_covered_proc_outside_is_named", a_covered_proc_outside_is_named),
+/// Each test with its name.
+macro_rules! named {
+    ($($test:ident,)*) => {
+        &[$((stringify!($test), $test)),*]
+    };
+}
+
+/// All of them.
+pub const ALL: &[(&str, fn())] = named![
+    the_program_has_its_own_number_and_no_right,
+    no_process_of_roots_session_is_root,
+    the_work_directory_alone_is_given_to_another_id,
+    a_directory_behind_a_closed_one_is_given_all_the_same,
+    a_directory_that_cannot_be_mapped_is_refused_with_uid_named,
+    only_loopback_is_inside_and_the_listener_is_on_it,
+    home_is_hidden_and_caches_are_copies,
+    run_tmp_shm_and_dev_are_the_sessions_own,
+    what_is_hidden_stays_hidden_for_the_next_session_too,
+    sockets_of_the_host_are_covered_in_every_profile,
+    a_socket_that_the_profile_names_is_there_and_no_other,
+    no_mask_can_be_taken_away,
+    a_sandbox_inside_mounts_its_own_proc_in_open,
+    the_first_process_cannot_be_looked_into,
+    no_descriptor_is_inherited,
+    a_directory_as_a_standard_stream_is_refused,
+    the_terminal_is_the_sessions_own,
+    the_program_stops_and_goes_on_with_its_job,
+    a_terminal_only_to_write_to_gives_nothing_to_read,
+    codes_and_signals_pass,
+    everything_ends_with_run,
+    a_covered_proc_outside_is_named,
 ];
 
 const PROFILES: [&str; 3] = ["open", "work", "strict"];
@@ -324,65 +332,6 @@ fn a_directory_as_a_standard_stream_is_refused() {
         let output = command.stdout(fs::File::open(place.path("")).unwrap()).output().unwrap();
         assert_eq!(output.status.code(), Some(i32::from(REFUSED)));
     });
-}
-
-/// The program on a terminal of its own.
-fn on_terminal(place: &Place, text: &str, stdin: bool) -> (std::process::Child, std::os::fd::OwnedFd) {
-    let pair = nix::pty::openpty(None, None).unwrap();
-    let mut command = place.command("work", text);
-    let end = || Stdio::from(pair.slave.try_clone().unwrap());
-    command.stdout(end()).stderr(end());
-    if stdin {
-        command.stdin(end());
-    }
-    let child = command.spawn().unwrap();
-    (child, pair.master)
-}
-
-/// What comes out of a terminal until it contains `until`.
-fn shown(master: &std::os::fd::OwnedFd, until: &str) -> String {
-    let mut all = Vec::new();
-    let mut waits = 0;
-    let text = |all: &[u8]| String::from_utf8_lossy(all).replace('\r', "");
-    while !text(&all).contains(until) {
-        waits += 1;
-        assert!(waits < 500, "{until} never came: {}", text(&all));
-        let mut fds = [nix::poll::PollFd::new(master.as_fd(), nix::poll::PollFlags::POLLIN)];
-        if nix::poll::poll(&mut fds, 100_u16).unwrap() > 0 {
-            let mut buffer = [0; 4096];
-            match nix::unistd::read(master, &mut buffer) {
-                Ok(n) if n > 0 => all.extend_from_slice(&buffer[..n]),
-                _ => break,
-            }
-        }
-    }
-    text(&all)
-}
-
-fn the_terminal_is_the_sessions_own() {
-    for caller in callers() {
-        let place = Place::new(caller);
-        let text = "tty; ls /dev/pts; : < /dev/tty && echo opened; echo ready; read a; echo got $a; ps -o tpgid= -p $$; echo end";
-        let (mut child, master) = on_terminal(&place, text, true);
-        let before = shown(&master, "ready\n");
-        assert!(before.starts_with("/dev/pts/0\n0  ptmx\nopened\n"), "{before}");
-        nix::unistd::write(&master, b"typed\n").unwrap();
-        assert!(shown(&master, "end\n").contains("got typed"));
-        assert!(child.wait().unwrap().success());
-    }
-}
-
-fn a_terminal_only_to_write_to_gives_nothing_to_read() {
-    for caller in callers() {
-        let place = Place::new(caller);
-        let (mut child, master) = on_terminal(&place, "echo ready; timeout 1 head -c 5 <&1; echo end", false);
-        shown(&master, "ready");
-        nix::unistd::write(&master, b"hunter2\n").unwrap();
-        // The terminal itself echoes what is typed; the program must not have got it.
-        let after = shown(&master, "end");
-        assert_eq!(after.matches("hunte").count(), 1, "{after}");
-        assert!(child.wait().unwrap().success());
-    }
 }
 
 fn codes_and_signals_pass() {
