@@ -1,4 +1,4 @@
-//! Tries the ways out of a contained session that `corpus.toml` lists, each outside first, where it has to succeed, and
+//! Tries the ways out of a contained session that `corpus/` lists, each outside first, where it has to succeed, and
 //! then in a session of each profile, where it has to fail for its reason. Prints what came of it, and ends with 1 if
 //! anything got out, or broke.
 //!
