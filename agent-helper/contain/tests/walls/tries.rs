@@ -11,37 +11,33 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Each test with its name.
-macro_rules! named {
-    ($($test:ident,)*) => {
-        &[$((stringify!($test), $test)),*]
-    };
-}
-
-/// All of them.
-pub const ALL: &[(&str, fn())] = named![
-    the_program_has_its_own_number_and_no_right,
-    no_process_of_roots_session_is_root,
-    the_work_directory_alone_is_given_to_another_id,
-    a_directory_behind_a_closed_one_is_given_all_the_same,
-    a_directory_that_cannot_be_mapped_is_refused_with_uid_named,
-    only_loopback_is_inside_and_the_listener_is_on_it,
-    home_is_hidden_and_caches_are_copies,
-    run_tmp_shm_and_dev_are_the_sessions_own,
-    what_is_hidden_stays_hidden_for_the_next_session_too,
-    sockets_of_the_host_are_covered_in_every_profile,
-    a_socket_that_the_profile_names_is_there_and_no_other,
-    no_mask_can_be_taken_away,
-    a_sandbox_inside_mounts_its_own_proc_in_open,
-    the_first_process_cannot_be_looked_into,
-    no_descriptor_is_inherited,
-    a_directory_as_a_standard_stream_is_refused,
-    the_terminal_is_the_sessions_own,
-    the_program_stops_and_goes_on_with_its_job,
-    a_terminal_only_to_write_to_gives_nothing_to_read,
-    codes_and_signals_pass,
-    everything_ends_with_run,
-    a_covered_proc_outside_is_named,
+/// Name and test.
+pub const ALL: &[(&str, fn())] = &[
+    ("the_program_has_its_own_number_and_no_right", the_program_has_its_own_number_and_no_right),
+    ("no_process_of_roots_session_is_root", no_process_of_roots_session_is_root),
+    ("the_work_directory_alone_is_given_to_another_id", the_work_directory_alone_is_given_to_another_id),
+    ("a_directory_behind_a_closed_one_is_given_all_the_same", a_directory_behind_a_closed_one_is_given_all_the_same),
+    (
+        "a_directory_that_cannot_be_mapped_is_refused_with_uid_named",
+        a_directory_that_cannot_be_mapped_is_refused_with_uid_named,
+    ),
+    ("only_loopback_is_inside_and_the_listener_is_on_it", only_loopback_is_inside_and_the_listener_is_on_it),
+    ("home_is_hidden_and_caches_are_copies", home_is_hidden_and_caches_are_copies),
+    ("run_tmp_shm_and_dev_are_the_sessions_own", run_tmp_shm_and_dev_are_the_sessions_own),
+    ("what_is_hidden_stays_hidden_for_the_next_session_too", what_is_hidden_stays_hidden_for_the_next_session_too),
+    ("sockets_of_the_host_are_covered_in_every_profile", sockets_of_the_host_are_covered_in_every_profile),
+    ("a_socket_that_the_profile_names_is_there_and_no_other", a_socket_that_the_profile_names_is_there_and_no_other),
+    ("no_mask_can_be_taken_away", no_mask_can_be_taken_away),
+    ("a_sandbox_inside_mounts_its_own_proc_in_open", a_sandbox_inside_mounts_its_own_proc_in_open),
+    ("the_first_process_cannot_be_looked_into", the_first_process_cannot_be_looked_into),
+    ("no_descriptor_is_inherited", no_descriptor_is_inherited),
+    ("a_directory_as_a_standard_stream_is_refused", a_directory_as_a_standard_stream_is_refused),
+    ("the_terminal_is_the_sessions_own", the_terminal_is_the_sessions_own),
+    ("the_program_stops_and_goes_on_with_its_job", the_program_stops_and_goes_on_with_its_job),
+    ("a_terminal_only_to_write_to_gives_nothing_to_read", a_terminal_only_to_write_to_gives_nothing_to_read),
+    ("codes_and_signals_pass", codes_and_signals_pass),
+    ("everything_ends_with_run", everything_ends_with_run),
+    ("a_covered_proc_outside_is_named", a_covered_proc_outside_is_named),
 ];
 
 const PROFILES: [&str; 3] = ["open", "work", "strict"];
