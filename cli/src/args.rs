@@ -143,7 +143,7 @@ pub enum Command {
     Why(Why),
     /// Seal the secrets of a dotenv file, and leave placeholders in it.
     #[command(
-        before_help = "Examples:\n  avouch import .env --dry-run\n  avouch import .env\n  avouch import .env --yes -o json"
+        before_help = "Examples:\n  avouch import .env --dry-run\n  avouch import .env\n  avouch import .env --yes --backup\n  avouch import .env --restore"
     )]
     Import(Import),
     /// Find why something does not work here, and what to do: the first line says it.

@@ -1,6 +1,7 @@
 //! The embedded sealed store: one file per credential, AES-256-GCM under a key that lies outside the directory. The
 //! binding's digest is sealed with the value: a binding that was changed afterwards opens nothing (rule B01).
 
+mod backup;
 mod key;
 
 use std::fs::{File, OpenOptions};
@@ -13,6 +14,7 @@ use ring::aead::{Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+pub use backup::{BACKUP_MAX, MOST_BACKUPS};
 pub use key::KeyFault;
 
 use crate::{Lease, Reading, Source, SourceFault, Wanted};
@@ -56,6 +58,9 @@ pub enum PutFault {
     /// A line end, NUL, another control character or a byte outside ASCII.
     #[error("a value is printable ASCII without line ends; it was not stored")]
     NotPrintable,
+    /// As many backups as are kept.
+    #[error("there are 64 sealed backups already")]
+    TooMany,
     /// The file could not be written.
     #[error("the sealed store cannot be written: {0}")]
     Write(ErrorKind),
@@ -79,7 +84,7 @@ impl SealedStore {
         let fault = |error: std::io::Error| OpenFault::Directory { path: directory.to_owned(), kind: error.kind() };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fault)?;
         let random = SystemRandom::new();
-        let in_use = list(directory).map_err(fault)?.next().is_some();
+        let in_use = holds_any(directory).map_err(fault)?;
         let key = key::load(key_file, &[directory, state], in_use, &random)?;
         Ok(Self { name, directory: directory.to_owned(), key, random })
     }
@@ -101,7 +106,7 @@ impl SealedStore {
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&aad), &mut file[HEADER..])
             .map_err(|_| PutFault::Seal)?;
         file.extend_from_slice(tag.as_ref());
-        self.replace(credential, &file).map_err(|error| PutFault::Write(error.kind()))
+        self.replace(&file_name(credential), &file).map_err(|error| PutFault::Write(error.kind()))
     }
 
     /// Opens the value of a credential for the binding with this digest.
@@ -141,21 +146,21 @@ impl SealedStore {
     }
 
     fn path(&self, credential: &Name) -> PathBuf {
-        self.directory.join(format!("{credential}{SUFFIX}"))
+        self.directory.join(file_name(credential))
     }
 
-    fn replace(&self, credential: &Name, bytes: &[u8]) -> std::io::Result<()> {
-        // Two writers of one credential must not share a temporary file.
+    fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        // Two writers of one file must not share a temporary file.
         let mut unique = [0; 8];
         self.random.fill(&mut unique).map_err(|_| std::io::Error::from(ErrorKind::Other))?;
-        let temporary = self.directory.join(format!(".{credential}.{:016x}", u64::from_ne_bytes(unique)));
+        let temporary = self.directory.join(format!(".{name}.{:016x}", u64::from_ne_bytes(unique)));
         let written = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&temporary)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&temporary, self.path(credential)));
+            .and_then(|()| std::fs::rename(&temporary, self.directory.join(name)));
         if written.is_err() {
             // Best effort: the name begins with a dot, so it is never listed nor read.
             let _ = std::fs::remove_file(&temporary);
@@ -203,6 +208,16 @@ fn aad(credential: &Name, binding: &Digest) -> Vec<u8> {
     out.extend_from_slice(name);
     out.extend_from_slice(binding.as_bytes());
     out
+}
+
+fn file_name(credential: &Name) -> String {
+    format!("{credential}{SUFFIX}")
+}
+
+/// Whether anything in it is sealed with the key.
+fn holds_any(directory: &Path) -> std::io::Result<bool> {
+    let sealed = |name: &str| [SUFFIX, backup::SUFFIX].iter().any(|suffix| name.ends_with(suffix));
+    Ok(std::fs::read_dir(directory)?.flatten().any(|entry| entry.file_name().to_str().is_some_and(sealed)))
 }
 
 fn list(directory: &Path) -> std::io::Result<impl Iterator<Item = Name> + use<>> {

@@ -1,5 +1,6 @@
 //! What operators ask of this helper, on its own admin socket: known by uid, and never from inside a session.
 
+mod backup;
 mod list_sessions;
 mod put_secret;
 mod refusal;
@@ -96,6 +97,23 @@ impl Helper for Local {
     ) -> Result<Response<api::PutSecretReply>, Status> {
         let uid = self.0.admit(&request).await?;
         Ok(Response::new(put_secret::answer(&self.0, uid, request.into_inner()).await?))
+    }
+
+    async fn seal_backup(
+        &self,
+        request: Request<api::SealBackupRequest>,
+    ) -> Result<Response<api::SealBackupReply>, Status> {
+        let uid = self.0.admit(&request).await?;
+        Ok(Response::new(backup::seal(&self.0, uid, request.into_inner()).await?))
+    }
+
+    async fn restore_backup(
+        &self,
+        request: Request<api::RestoreBackupRequest>,
+    ) -> Result<Response<api::RestoreBackupReply>, Status> {
+        self.0.admit(&request).await?;
+        let caller = request.extensions().get::<Arc<Caller>>().cloned().ok_or(Refusal::NotOperator)?;
+        Ok(Response::new(backup::restore(&self.0, &caller, request.into_inner()).await?))
     }
 }
 

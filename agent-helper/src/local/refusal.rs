@@ -24,6 +24,15 @@ pub enum Refusal {
     /// The value, or the store.
     #[error("the value was not stored: {0}")]
     Put(PutFault),
+    /// There is none, or it cannot be opened.
+    #[error("there is no sealed backup of this file")]
+    NoBackup,
+    /// What a backup would be written to.
+    #[error("a backup is written only to an empty file of mode 0600 of the caller's own, that the helper may open")]
+    NotYours,
+    /// Nothing is restored that is not on record.
+    #[error("the audit record could not be written, so nothing was restored")]
+    NotRecorded,
     /// Something of ours failed.
     #[error("the helper failed")]
     Failed,
@@ -40,7 +49,11 @@ impl Refusal {
             Self::Put(PutFault::TooShort) => "value_too_short",
             Self::Put(PutFault::TooLong) => "value_too_long",
             Self::Put(PutFault::NotPrintable) => "value_not_printable",
+            Self::Put(PutFault::TooMany) => "too_many_backups",
             Self::Put(PutFault::Write(_) | PutFault::Seal) => "not_stored",
+            Self::NoBackup => "no_backup",
+            Self::NotYours => "not_your_file",
+            Self::NotRecorded => "audit_unavailable",
             Self::Failed => "internal",
         }
     }
@@ -54,7 +67,14 @@ impl Refusal {
             Self::Put(PutFault::TooShort) => "Use a value of at least 8 bytes.",
             Self::Put(PutFault::TooLong) => "Use a shorter value.",
             Self::Put(PutFault::NotPrintable) => "Use a value of printable ASCII on one line.",
-            Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::Failed => "Look at the helper's log and its disk.",
+            Self::Put(PutFault::TooMany) => {
+                "Restore one with `avouch import FILE --restore`, which takes it out of the store."
+            }
+            Self::NoBackup => "Name the file as it was named for `avouch import FILE --backup`.",
+            Self::NotYours => "Restore as the user that the helper runs as, or have the helper run as root.",
+            Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::NotRecorded | Self::Failed => {
+                "Look at the helper's log and its disk."
+            }
         }
     }
 
@@ -63,7 +83,11 @@ impl Refusal {
             Self::NotOperator | Self::Inside => Code::PermissionDenied,
             Self::BadName
             | Self::BadBinding(_)
+            | Self::NotYours
             | Self::Put(PutFault::TooShort | PutFault::TooLong | PutFault::NotPrintable) => Code::InvalidArgument,
+            Self::NoBackup => Code::NotFound,
+            Self::Put(PutFault::TooMany) => Code::ResourceExhausted,
+            Self::NotRecorded => Code::Unavailable,
             Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::Failed => Code::Internal,
         }
     }

@@ -137,3 +137,52 @@ async fn a_process_of_a_session_is_refused_and_so_is_one_that_cannot_be_placed()
     let refused = rig.client.status(api::StatusRequest {}).await.unwrap_err();
     assert_eq!(code(&refused), "inside_session");
 }
+
+/// Descriptors that are no new file of the caller's own are not written to, whatever the helper may open.
+#[tokio::test]
+async fn a_backup_is_written_only_to_a_new_file_of_the_callers_own() {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut rig = rig(&[us()]).await;
+    let (of, content) = (vec![7; 32], b"GITHUB_TOKEN=ghp_c4n4ry".to_vec());
+    let sealed = rig.client.seal_backup(api::SealBackupRequest { of: of.clone(), content: content.clone() }).await;
+    let backup = sealed.unwrap().into_inner().backup;
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str, mode: u32, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let (full, open, twice) = (make("full", 0o600, b"x"), make("open", 0o644, b""), make("twice", 0o600, b""));
+    std::fs::hard_link(&twice, dir.path().join("other")).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let read = |path: &std::path::Path| std::fs::File::open(path).unwrap();
+    let wrong = [read(&full), read(&open), read(&twice), read(dir.path()), std::fs::File::from(std::os::fd::OwnedFd::from(writer))];
+    let mut wrong: Vec<_> = wrong.into_iter().collect();
+    if rustix::process::geteuid().is_root() {
+        let foreign = make("foreign", 0o600, b"");
+        std::os::unix::fs::chown(&foreign, Some(65534), None).unwrap();
+        wrong.push(read(&foreign));
+    }
+    let ask = |descriptor: u32| api::RestoreBackupRequest { of: of.clone(), backup: String::new(), descriptor };
+    for file in &wrong {
+        let refused = rig.client.restore_backup(ask(u32::try_from(file.as_raw_fd()).unwrap())).await.unwrap_err();
+        assert_eq!(code(&refused), "not_your_file", "{file:?}");
+    }
+    assert_eq!(code(&rig.client.restore_backup(ask(u32::MAX)).await.unwrap_err()), "not_your_file");
+    drop(reader);
+    for path in [&full, &open, &twice] {
+        assert!(std::fs::metadata(path).unwrap().len() < 2, "{}", path.display());
+    }
+    let good = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join("good")).unwrap();
+    let descriptor = u32::try_from(good.as_raw_fd()).unwrap();
+    for (of, id, descriptor) in [(vec![8; 32], "", descriptor), (vec![7; 31], "", descriptor), (of.clone(), "x", descriptor)] {
+        let request = api::RestoreBackupRequest { of, backup: id.to_owned(), descriptor };
+        assert_eq!(code(&rig.client.restore_backup(request).await.unwrap_err()), "no_backup");
+    }
+    let restored = rig.client.restore_backup(ask(descriptor)).await.unwrap().into_inner();
+    assert_eq!((restored.backup, std::fs::read(dir.path().join("good")).unwrap()), (backup, content));
+    let again = rig.client.restore_backup(ask(descriptor)).await.unwrap_err();
+    assert_eq!(code(&again), "no_backup", "it is in the store no more");
+}

@@ -221,6 +221,20 @@ events! {
             /// The uid of the operator's process.
             uid: u32,
         }
+        /// The content of a file was sealed as a backup.
+        BackupSealed = "backup.sealed" {
+            /// The backup.
+            backup: Ulid,
+            /// The uid of the operator's process.
+            uid: u32,
+        }
+        /// A backup was written back into a file of the operator's.
+        BackupRestored = "backup.restored" {
+            /// The backup.
+            backup: Ulid,
+            /// The uid of the operator's process.
+            uid: u32,
+        }
         /// A call on the helper's admin socket was refused.
         AdminRefused = "admin.refused" {
             /// The uid of the process that called.
@@ -258,6 +272,8 @@ impl HelperEvent {
             | Self::StaleEnded { .. }
             | Self::EpochChanged { .. }
             | Self::SecretPut { .. }
+            | Self::BackupSealed { .. }
+            | Self::BackupRestored { .. }
             | Self::AdminRefused { .. } => None,
         }
     }

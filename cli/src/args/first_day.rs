@@ -15,6 +15,14 @@ pub struct Import {
     /// Do what is proposed without asking.
     #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
+    /// Seal the file as it is first; --restore puts it back.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub backup: bool,
+    /// Put a sealed backup of this file back in its place, with its secrets in clear and mode 0600: the newest, or the
+    /// one of this ID.
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", require_equals = true,
+          conflicts_with_all = ["dry_run", "backup", "replace"])]
+    pub restore: Option<String>,
     /// Take credentials over that have the proposed names already; without it, others are found.
     #[arg(long)]
     pub replace: bool,

@@ -66,7 +66,7 @@ impl EnvFile {
 
     /// Puts other content in its place, with its mode and group. It is not replaced if somebody has changed it since.
     pub fn replace(&self, content: &Secret) -> io::Result<()> {
-        let beside = self.beside()?;
+        let beside = beside(&self.name)?;
         let written = self.write(&beside, content);
         if written.is_err() {
             let _ = unlinkat(&self.dir, &beside, AtFlags::empty());
@@ -93,17 +93,71 @@ impl EnvFile {
         rustix::fs::fsync(&self.dir)?;
         Ok(())
     }
+}
 
-    /// A name beside it that nobody else has.
-    fn beside(&self) -> io::Result<OsString> {
-        let mut random = [0; 8];
-        let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
-        filled.map_err(|_| io::Error::other("there is no randomness"))?;
-        let mut name = OsString::from(".");
-        name.push(&self.name);
-        name.push(format!(".{:016x}", u64::from_ne_bytes(random)));
-        Ok(name)
+/// An empty file of mode 0600 beside the one whose place it may take.
+#[derive(Debug)]
+pub struct NewFile {
+    /// The file.
+    pub file: File,
+    place: PathBuf,
+    dir: OwnedFd,
+    name: OsString,
+    beside: OsString,
+}
+
+impl NewFile {
+    /// Makes one beside this path, where there is nothing or a plain file of this user's.
+    pub fn beside(path: &Path) -> Result<Self, Failure> {
+        let failed = |why: String| Failure::new(Exit::Usage, format!("{} cannot be restored: {why}", path.display()));
+        match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // What may not be imported may not be replaced either.
+            Ok(_) => drop(EnvFile::open(path)?),
+            Err(error) => return Err(failed(error.to_string())),
+        }
+        let name = path.file_name().ok_or_else(|| failed("it is no file".to_owned()))?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let made = || {
+            let dir = rustix::fs::open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let beside = beside(&name)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = File::from(openat(&dir, &beside, flags, Mode::RUSR | Mode::WUSR)?);
+            // Whatever the umask takes away.
+            fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+            Ok::<_, io::Error>((dir, beside, file))
+        };
+        let (dir, beside, file) = made().map_err(|error| failed(error.to_string()))?;
+        Ok(Self { file, place: parent.to_owned(), dir, name: name.clone(), beside })
     }
+
+    /// Where it is now.
+    pub fn path(&self) -> PathBuf {
+        self.place.join(&self.beside)
+    }
+
+    /// Puts it in its place.
+    pub fn take_place(self) -> io::Result<()> {
+        renameat(&self.dir, &self.beside, &self.dir, &self.name)?;
+        rustix::fs::fsync(&self.dir)?;
+        Ok(())
+    }
+
+    /// Takes it away again.
+    pub fn discard(self) {
+        let _ = unlinkat(&self.dir, &self.beside, AtFlags::empty());
+    }
+}
+
+/// A name beside this one that nobody else has.
+fn beside(own: &OsString) -> io::Result<OsString> {
+    let mut random = [0; 8];
+    let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+    filled.map_err(|_| io::Error::other("there is no randomness"))?;
+    let mut name = OsString::from(".");
+    name.push(own);
+    name.push(format!(".{:016x}", u64::from_ne_bytes(random)));
+    Ok(name)
 }
 
 /// Bytes of a file.

@@ -1,6 +1,7 @@
 //! `import`: the secrets of a dotenv file are sealed, and placeholders stand for them in the file. A value is stored
 //! first and leaves the file after, so at no moment is it in neither; one that cannot be stored stays where it is.
 
+mod backup;
 pub mod dotenv;
 mod file;
 mod propose;
@@ -41,6 +42,9 @@ enum Done {
 
 /// Imports a file.
 pub async fn run(context: &Context, order: &Import) -> Result<(), Failure> {
+    if let Some(id) = &order.restore {
+        return backup::restore(context, order, id).await;
+    }
     let file = EnvFile::open(&order.file)?;
     if !order.dry_run && !order.yes && !std::io::stdin().is_terminal() {
         let failure = Failure::new(Exit::Usage, "there is no terminal to ask on");
@@ -55,6 +59,9 @@ pub async fn run(context: &Context, order: &Import) -> Result<(), Failure> {
     if order.dry_run {
         outcomes.iter_mut().filter(|one| one.bind().is_some()).for_each(|one| one.result = Done::Would);
     } else {
+        if order.backup && outcomes.iter().any(|one| one.bind().is_some()) {
+            backup::seal(context, &file).await?;
+        }
         seal(context, order, &mut outcomes).await?;
         rewrite(&file, &outcomes)?;
     }

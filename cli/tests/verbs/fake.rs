@@ -239,4 +239,13 @@ impl Helper for Heard {
         self.0.lock().unwrap().push(format!("sealed {} {value}", asked.credential));
         Ok(Response::new(PutSecretReply {}))
     }
+
+    async fn seal_backup(&self, _: Request<local::SealBackupRequest>) -> Reply<local::SealBackupReply> {
+        self.0.lock().unwrap().push("backup".to_owned());
+        Ok(Response::new(local::SealBackupReply { backup: ID.into() }))
+    }
+
+    async fn restore_backup(&self, _: Request<local::RestoreBackupRequest>) -> Reply<local::RestoreBackupReply> {
+        Err(Status::not_found("there is no sealed backup of this file"))
+    }
 }

@@ -42,8 +42,17 @@ impl Home {
     }
 
     pub fn dev(&self) -> Dev {
+        self.dev_logging(Stdio::inherit())
+    }
+
+    /// A `dev` whose log goes to a file.
+    pub fn dev_with_log(&self, log: &Path) -> Dev {
+        self.dev_logging(std::fs::File::create(log).unwrap().into())
+    }
+
+    fn dev_logging(&self, log: Stdio) -> Dev {
         std::fs::create_dir_all(self.path().join("run")).unwrap();
-        let mut child = self.avouch().arg("dev").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = self.avouch().arg("dev").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = Vec::new();
         for line in lines {

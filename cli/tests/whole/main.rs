@@ -6,3 +6,5 @@ mod demo;
 mod dev;
 #[cfg(test)]
 mod first_run;
+#[cfg(test)]
+mod import;

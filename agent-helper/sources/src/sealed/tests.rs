@@ -19,20 +19,20 @@ fn wanted(credential: &str, path: &str) -> Wanted {
     Wanted { credential: name(credential), binding: binding(path) }
 }
 
-struct Place {
+pub(super) struct Place {
     dir: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, rest: &str) -> PathBuf {
+    pub(super) fn path(&self, rest: &str) -> PathBuf {
         self.dir.path().join(rest)
     }
 
-    fn open(&self) -> Result<SealedStore, OpenFault> {
+    pub(super) fn open(&self) -> Result<SealedStore, OpenFault> {
         SealedStore::open(name("sealed"), &self.path("state/sealed"), &self.path("key"), &self.path("state"))
     }
 }

@@ -85,6 +85,37 @@ pub struct PutSecretRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutSecretReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct SealBackupRequest {
+    /// SHA-256 of the file's path.
+    #[prost(bytes = "vec", tag = "1")]
+    pub of: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SealBackupReply {
+    #[prost(string, tag = "1")]
+    pub backup: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreBackupRequest {
+    /// SHA-256 of the file's path.
+    #[prost(bytes = "vec", tag = "1")]
+    pub of: ::prost::alloc::vec::Vec<u8>,
+    /// The backup; empty for the newest of this file.
+    #[prost(string, tag = "2")]
+    pub backup: ::prost::alloc::string::String,
+    /// The caller's own descriptor of the file: empty and of mode 0600.
+    #[prost(uint32, tag = "3")]
+    pub descriptor: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreBackupReply {
+    #[prost(string, tag = "1")]
+    pub backup: ::prost::alloc::string::String,
+}
 /// The session socket: a message each way, twice, each behind a 4-byte big-endian length. `avouch run` says whom it wants
 /// to run and hears the terms; then it says what it has made, and hears whether the session is open. The connection then
 /// stays open as long as the session lives.
@@ -346,6 +377,56 @@ pub mod helper_client {
                 .insert(GrpcMethod::new("avouch.local.v1.Helper", "PutSecret"));
             self.inner.unary(req, path, codec).await
         }
+        /// Seal the content of a file that an import will rewrite.
+        pub async fn seal_backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SealBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SealBackupReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.local.v1.Helper/SealBackup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.local.v1.Helper", "SealBackup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Write a backup into a new file of the caller's. It goes by no message.
+        pub async fn restore_backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RestoreBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreBackupReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.local.v1.Helper/RestoreBackup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.local.v1.Helper", "RestoreBackup"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -378,6 +459,19 @@ pub mod helper_server {
             &self,
             request: tonic::Request<super::PutSecretRequest>,
         ) -> std::result::Result<tonic::Response<super::PutSecretReply>, tonic::Status>;
+        /// Seal the content of a file that an import will rewrite.
+        async fn seal_backup(
+            &self,
+            request: tonic::Request<super::SealBackupRequest>,
+        ) -> std::result::Result<tonic::Response<super::SealBackupReply>, tonic::Status>;
+        /// Write a backup into a new file of the caller's. It goes by no message.
+        async fn restore_backup(
+            &self,
+            request: tonic::Request<super::RestoreBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreBackupReply>,
+            tonic::Status,
+        >;
     }
     /// On the helper's admin socket: operators only, by uid, never from inside a session.
     #[derive(Debug)]
@@ -572,6 +666,94 @@ pub mod helper_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PutSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.local.v1.Helper/SealBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct SealBackupSvc<T: Helper>(pub Arc<T>);
+                    impl<T: Helper> tonic::server::UnaryService<super::SealBackupRequest>
+                    for SealBackupSvc<T> {
+                        type Response = super::SealBackupReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SealBackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Helper>::seal_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SealBackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.local.v1.Helper/RestoreBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreBackupSvc<T: Helper>(pub Arc<T>);
+                    impl<
+                        T: Helper,
+                    > tonic::server::UnaryService<super::RestoreBackupRequest>
+                    for RestoreBackupSvc<T> {
+                        type Response = super::RestoreBackupReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RestoreBackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Helper>::restore_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreBackupSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
