@@ -176,7 +176,8 @@ pub struct Run {
     pub yes: bool,
     /// Contain it: nothing but the session's broker, its own work directory and what the profile names is reached.
     /// Profiles are open, work, strict and files of your own; work without one.
-    #[arg(long, value_name = "PROFILE", num_args = 0..=1, require_equals = true, default_missing_value = "work")]
+    #[arg(long, value_name = "PROFILE", num_args = 0..=1, require_equals = true, default_missing_value = "work",
+          add = ArgValueCandidates::new(live::profiles))]
     pub contain: Option<String>,
     /// Do not contain it, whatever the helper's settings say.
     #[arg(long, conflicts_with = "contain")]

@@ -2,10 +2,12 @@
 //! [`PATIENCE`] or not at all, and nothing is said about why not.
 
 use crate::endpoints::{Directories, Socket};
+use avouch_contain::Profile;
 use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::admin::{ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, ListLocksRequest};
 use avouch_wire::tonic::transport::Channel;
 use clap_complete::engine::CompletionCandidate;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +49,16 @@ pub fn locks() -> Vec<CompletionCandidate> {
 pub fn presets() -> Vec<CompletionCandidate> {
     let all = crate::presets::all().unwrap_or_default().into_iter();
     all.map(|preset| CompletionCandidate::new(preset.name).help(Some(preset.title.into()))).collect()
+}
+
+/// Profiles of contained sessions: those built in and one's own.
+pub fn profiles() -> Vec<CompletionCandidate> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    let files = Profile::directories(config).into_iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten();
+    let own = files.flatten().filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".toml")?.to_owned()));
+    let all: BTreeSet<_> = Profile::builtin_names().map(ToOwned::to_owned).chain(own.take(MOST)).collect();
+    all.into_iter().filter(|name| is_plain(name)).map(CompletionCandidate::new).collect()
 }
 
 fn ask(question: impl AsyncFnOnce(AdminClient<Channel>) -> Option<Vec<(String, String)>>) -> Vec<CompletionCandidate> {

@@ -4,7 +4,7 @@
 use super::file::{EnvFile, NewFile};
 use crate::args::Import;
 use crate::failure::{Exit, Failure};
-use crate::output::{next, talk};
+use crate::output::{Cell, Table, next, talk};
 use crate::verbs::Context;
 use crate::{prompt, replies};
 use avouch_wire::local::{RestoreBackupRequest, SealBackupRequest};
@@ -35,8 +35,7 @@ pub async fn restore(context: &Context, order: &Import, id: &str) -> Result<(), 
         let question = format!("Put the secrets back into {path}, where whatever can read it can read them?");
         let agreed = prompt::agreed(&question);
         if !agreed.map_err(|error| Failure::new(Exit::Failure, format!("cannot ask: {error}")))? {
-            talk("Nothing was changed.");
-            return Ok(());
+            return Err(Failure::new(Exit::Failure, "nothing was restored, as you said no"));
         }
     }
     let mut helper = context.helper().await?;
@@ -55,7 +54,10 @@ pub async fn restore(context: &Context, order: &Import, id: &str) -> Result<(), 
     // From here on it is the only copy.
     let kept = made.path();
     made.take_place().map_err(|error| failed(error).then(format!("What it held is in {}.", kept.display())))?;
-    talk(format!("{path} is as it was in the backup {}, with its secrets in clear.", reply.backup));
+    let mut table = Table::new(&["file", "backup"]);
+    table.row(vec![Cell::text(path.to_string()), Cell::text(reply.backup)]);
+    context.output.one(&table)?;
+    talk(format!("{path} is as it was, with its secrets in clear."));
     next(format!("avouch import {path}"));
     Ok(())
 }

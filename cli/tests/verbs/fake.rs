@@ -215,7 +215,13 @@ impl Admin for Heard {
 impl Helper for Heard {
     async fn status(&self, _: Request<local::StatusRequest>) -> Reply<local::StatusReply> {
         let node_id = "spiffe://t.test/node/join_token/here".into();
-        Ok(Response::new(local::StatusReply { node_id, held_by: "stale".into(), ..Default::default() }))
+        Ok(Response::new(local::StatusReply {
+            node_id,
+            held_by: "stale".into(),
+            version: "0.0.1".into(),
+            svid_expires_ms: i64::MAX,
+            ..Default::default()
+        }))
     }
 
     async fn list_sessions(&self, _: Request<local::ListSessionsRequest>) -> Reply<local::ListSessionsReply> {

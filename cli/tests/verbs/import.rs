@@ -58,6 +58,11 @@ fn a_dry_run_shows_all_and_changes_nothing_and_needs_nobody() {
         assert!(!String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).contains("c4n4ry"));
         let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let states: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["state"].as_str().unwrap()).collect();
+        let keys: Vec<_> = rows[0].as_object().unwrap().keys().collect();
+        assert_eq!(keys.len(), 5, "{keys:?}");
+        for key in ["line", "name", "state", "credential", "about"] {
+            assert!(rows[0].get(key).is_some(), "{key}: {rows}");
+        }
         assert_eq!(states, ["would be sealed", "plain", "would be sealed", "kept", "not read", "would be sealed"]);
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), sample());

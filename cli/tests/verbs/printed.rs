@@ -185,3 +185,14 @@ fn the_environment_may_choose_the_format_and_only_a_known_one() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("table or json"));
 }
+
+#[test]
+fn a_doctor_finds_a_helper_of_another_version() {
+    let daemons = Daemons::start();
+    let output = daemons.run("doctor");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let first = said.lines().next().unwrap();
+    assert!(first.starts_with("The helper that runs is avouch 0.0.1, and this program is avouch "), "{said}");
+    assert!(first.contains("`systemctl restart avouch-helper`"), "{said}");
+}

@@ -95,6 +95,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("server", "tests/tests/decisions.rs"),
     ("helper", "tests/tests/decisions.rs"),
     ("doctor", "cli/tests/doctor"),
+    ("import", "cli/tests/verbs/import.rs"),
     ("run", "its program writes to stdout"),
     ("svid show", "cli/tests/whole/first_run.rs"),
     ("audit verify", "tests/tests/decisions.rs"),

@@ -66,6 +66,15 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_the_docs_has_these_checks_in_this_order() {
+        let docs = include_str!("../../../../docs/doctor.md");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let listed: Vec<_> = rows.map(|(check, _)| check).collect();
+        let checks: Vec<_> = all(&sound()).iter().map(|finding| finding.check).collect();
+        assert_eq!(listed, checks);
+    }
+
+    #[test]
     fn what_is_wrong_says_what_to_do_in_a_sentence() {
         let mut scene = sound();
         scene.helper = super::super::scene::Answer::Absent("/run/avouch".to_owned());
