@@ -60,3 +60,27 @@ fn a_node_that_is_too_old_or_not_told_of_the_proxy() {
     assert!(inside(&home, &[]).well);
     inside(&home, &["-u", "NODE_USE_ENV_PROXY"]).names("NODE_USE_ENV_PROXY", "`export NODE_USE_ENV_PROXY=1`");
 }
+
+#[test]
+fn it_sees_a_contained_session_from_inside() {
+    let (home, _dev) = furnished();
+    let work = home.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    std::fs::copy(AVOUCH, work.join("avouch")).unwrap();
+    let contained = |change: &[&str]| {
+        let line =
+            [&["run", "--agent", "a", "--contain", "--", "/usr/bin/env"], change, &["./avouch", "doctor"]].concat();
+        home.avouch(&line).current_dir(&work).output().unwrap()
+    };
+    let output = contained(&[]);
+    if output.stdout.is_empty() {
+        println!("not run: this host cannot contain: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let said = Said::of(&output);
+    assert!(said.well && said.first.starts_with("Nothing is wrong with this session"), "{}", said.all);
+    assert!(said.all.contains("/agent/a"), "{}", said.all);
+    Said::of(&contained(&["NO_PROXY=localhost"])).names("NO_PROXY lets localhost", "`export NO_PROXY= no_proxy=`");
+    Said::of(&contained(&["-u", "SSL_CERT_FILE"]))
+        .names("SSL_CERT_FILE was unset", "`export SSL_CERT_FILE=/run/avouch/");
+}

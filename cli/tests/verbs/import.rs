@@ -114,21 +114,32 @@ fn a_person_is_asked_for_each_and_may_say_no() {
 }
 
 #[test]
-fn a_file_that_cannot_be_rewritten_says_what_is_sealed_and_keeps_everything() {
+fn a_file_that_was_changed_meanwhile_keeps_everything_and_says_what_is_sealed() {
     let daemons = Daemons::start();
-    if rustix::process::geteuid().is_root() {
-        // Root may write anywhere; the rest of this is seen as an ordinary user, and in the file's own tests.
-        println!("not run: root may write anywhere");
-        return;
+    let path = env_file(&daemons, &format!("STRIPE_SECRET_KEY={STRIPE}\n"));
+    let pair = nix::pty::openpty(None, None).unwrap();
+    let mut command = daemons.command(&format!("import {}", path.display()));
+    command.stdin(std::process::Stdio::from(pair.slave.try_clone().unwrap()));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // What it asks about it has read.
+    let mut question = Vec::new();
+    let mut stderr = child.stderr.take().unwrap();
+    while !question.ends_with(b"[Y/n] ") {
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut stderr, &mut byte).unwrap();
+        question.push(byte[0]);
     }
-    let dir = daemons.dir().join("locked");
-    std::fs::create_dir(&dir).unwrap();
-    let path = dir.join(".env");
-    std::fs::write(&path, format!("STRIPE_SECRET_KEY={STRIPE}\n")).unwrap();
-    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
-    let output = daemons.run(&format!("import {} --yes", path.display()));
-    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let changed = format!("STRIPE_SECRET_KEY={STRIPE}\nNEW=line\n");
+    std::fs::write(&path, &changed).unwrap();
+    nix::unistd::write(&pair.master, b"y\n").unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
     assert!(said.contains("sealed as stripe") && said.contains("--replace"), "{said}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("STRIPE_SECRET_KEY={STRIPE}\n"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), changed, "nothing is lost");
+    assert!(daemons.heard().contains(&format!("sealed stripe {STRIPE}")));
+    let again = daemons.run(&format!("import {} --yes --replace", path.display()));
+    assert!(again.status.success());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "STRIPE_SECRET_KEY=avouch:stripe\nNEW=line\n");
 }
