@@ -14,6 +14,28 @@ use std::time::Duration;
 /// What a session of this kind reaches on this host, line by line: files, network, sockets, variables, kernel, limits, and what
 /// this host lacks of what the profile wants.
 pub fn explain(contain: &Contain, scrubbed: &Scrubbed) -> String {
+    let mut text = tell(contain, scrubbed);
+    text.out.truncate(text.out.trim_end().len());
+    text.out
+}
+
+/// The same for scripts: each thing by itself.
+pub fn reach(contain: &Contain, scrubbed: &Scrubbed) -> Vec<Reach> {
+    tell(contain, scrubbed).rows
+}
+
+/// One thing that is told of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// What it is about: `files`, `network`, `sockets`, `user`, `variables`, `kernel`, `limits` or `missing`.
+    pub about: String,
+    /// How it is reached, as `read`, `written` or `hidden`; may be empty.
+    pub how: String,
+    /// The thing, or a sentence.
+    pub what: String,
+}
+
+fn tell(contain: &Contain, scrubbed: &Scrubbed) -> Text {
     let profile = &contain.profile;
     let mut text = Text::default();
     text.out.push_str(&format!("Profile {}: {}\n\n", profile.name(), profile.about()));
@@ -36,8 +58,7 @@ pub fn explain(contain: &Contain, scrubbed: &Scrubbed) -> String {
         limits.wall_time.map_or_else(|| "no end of time".to_owned(), |time| format!("ends after {}", length(time)));
     text.line("", "", &format!("{} written to what is its own; {time}", limits.scratch));
     missing(&mut text, profile);
-    text.out.truncate(text.out.trim_end().len());
-    text.out
+    text
 }
 
 fn files(text: &mut Text, contain: &Contain) {
@@ -188,20 +209,37 @@ fn shown(path: &Path) -> String {
 #[derive(Default)]
 struct Text {
     out: String,
+    rows: Vec<Reach>,
 }
 
 impl Text {
     fn line(&mut self, about: &str, how: &str, what: &str) {
+        self.row(about, how, what);
+        self.write(about, how, what);
+    }
+
+    /// A line that names no subject goes on with the one before.
+    fn row(&mut self, about: &str, how: &str, what: &str) {
+        let about = match (about, self.rows.last()) {
+            ("", Some(last)) => last.about.clone(),
+            _ => about.to_owned(),
+        };
+        self.rows.push(Reach { about, how: how.to_owned(), what: what.to_owned() });
+    }
+
+    fn write(&mut self, about: &str, how: &str, what: &str) {
         let line = format!("{about:<WIDE$}{how:<NARROW$}{what}");
         let _ = writeln!(self.out, "{}", line.trim_end());
     }
 
     /// As many items on a line as there is room for.
     fn list(&mut self, about: &str, how: &str, items: impl Iterator<Item = String>) {
+        let (subject, way) = (about, how);
         let (mut about, mut how, mut row) = (about, how, String::new());
         for item in items {
+            self.row(subject, way, &item);
             if !row.is_empty() && row.len() + item.len() > ROOM {
-                self.line(about, how, &row);
+                self.write(about, how, &row);
                 (about, how) = ("", "");
                 row.clear();
             }
@@ -209,7 +247,7 @@ impl Text {
             row.push_str(&item);
         }
         if !row.is_empty() {
-            self.line(about, how, &row);
+            self.write(about, how, &row);
         }
     }
 }

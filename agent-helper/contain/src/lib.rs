@@ -26,7 +26,7 @@ mod terminal;
 mod walls;
 
 pub use environment::{Scrubbed, SessionEnvironment, child_environment, scrub, session_names};
-pub use explain::explain;
+pub use explain::{Reach, explain, reach};
 pub use harden::{Hardened, harden};
 pub use host::{Ability, Found, Host};
 pub use launch::{Launch, LaunchError, Watch, launch};

@@ -11,10 +11,11 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verbs::Context;
 use avouch_contain::{
-    Hardened, Launch, LaunchError, SessionEnvironment, Watch, child_environment, harden, launch, prepare,
+    Hardened, Launch, LaunchError, Reach, SessionEnvironment, Watch, child_environment, harden, launch, prepare,
 };
 use avouch_wire::local::{SessionOpened, SessionTerms};
 use avouch_words::Name;
+use serde_json::json;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -50,11 +51,19 @@ fn explain(context: &Context, order: &crate::args::Run) -> Result<(), Failure> {
     };
     let terms = asked().unwrap_or_else(|_| SessionTerms { contain_required: true, ..SessionTerms::default() });
     let Some(profile) = walls::profile(order, &terms)? else {
-        return output::data(format!("{}\n", walls::not_contained()));
+        let sentence = walls::not_contained();
+        let json = || json!({"contained": false, "profile": null, "about": sentence, "reaches": []});
+        return context.output.tell(|| format!("{sentence}\n"), json);
     };
     let scrubbed = avouch_contain::scrub(std::env::vars_os(), &order.env);
     let contain = walls::settle(profile, &Work::find()?, order, &terms);
-    output::data(format!("{}\n", avouch_contain::explain(&contain, &scrubbed)))
+    let row = |one: Reach| json!({"about": one.about, "how": one.how, "what": one.what});
+    let json = || {
+        let reaches: Vec<_> = avouch_contain::reach(&contain, &scrubbed).into_iter().map(row).collect();
+        let (profile, about) = (contain.profile.name(), contain.profile.about());
+        json!({"contained": true, "profile": profile, "about": about, "reaches": reaches})
+    };
+    context.output.tell(|| format!("{}\n", avouch_contain::explain(&contain, &scrubbed)), json)
 }
 
 fn uncontained(hardened: &Hardened, mut talk: Talk, agent: &Name, order: crate::args::Run) -> Result<u8, Failure> {

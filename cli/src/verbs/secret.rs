@@ -5,6 +5,7 @@ use super::{Context, credential, preset};
 use crate::args::{SecretPut, SecretVerb};
 use crate::failure::{Exit, Failure};
 use crate::output::next;
+use crate::progress::{self, SETTLING};
 use crate::{files, presets, prompt, replies};
 use avouch_policy::binding::{MAX_CA, PlaceholderInBody, Plain};
 use avouch_policy::placeholder::PLACEHOLDER;
@@ -28,7 +29,8 @@ pub async fn run(context: &Context, verb: SecretVerb) -> Result<(), Failure> {
     let mut helper = context.helper().await?;
     let mut admin = context.admin().await?;
     let value = value(&put)?;
-    let reply = store(&mut helper, &mut admin, &put.name, &binding, value).await?;
+    let stored = store(&mut helper, &mut admin, &put.name, &binding, value);
+    let reply = progress::during(SETTLING, stored).await?;
     context.output.one(&credential::table(&[reply], context.output.now()))?;
     next(format!("avouch grant create --agent AGENT --credential {}", put.name));
     Ok(())

@@ -69,6 +69,7 @@ const SHAPES: &[Shape] = &[
         "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer",
         CREDENTIAL,
     ),
+    ("secret put", "secret put github --preset github --narrow", PRESET),
     ("preset list", "preset list", &["name", "title", "to", "as", "environment"]),
     ("preset show", "preset show github", PRESET),
     ("grant create", "grant create --agent a --credential c", GRANT),
@@ -84,6 +85,8 @@ const SHAPES: &[Shape] = &[
     ("explain", "explain denied", &["code", "retry", "message", "action"]),
     ("status", "status", STATUS),
     ("why", "why DECISION", WHY),
+    ("run", "run --explain --contain=work -- true", &["contained", "profile", "about", "reaches"]),
+    ("run", "run --explain --no-contain -- true", &["contained", "profile", "about", "reaches"]),
     ("completions", "completions bash", &["script"]),
     ("man", "man --dir DIR/man1", &["pages", "dir"]),
 ];
@@ -96,7 +99,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("helper", "tests/tests/decisions.rs"),
     ("doctor", "cli/tests/doctor"),
     ("import", "cli/tests/verbs/import.rs"),
-    ("run", "its program writes to stdout"),
     ("svid show", "cli/tests/whole/first_run.rs"),
     ("audit verify", "tests/tests/decisions.rs"),
 ];
@@ -121,7 +123,7 @@ fn every_verb_has_its_shape_in_json() {
     let daemons = Daemons::start();
     std::fs::write(daemons.dir().join(".env"), "GITHUB_TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012345\n").unwrap();
     for (verb, line, keys) in SHAPES {
-        let line = format!("{line} -o json").replace("DIR", &daemons.dir().display().to_string());
+        let line = format!("-o json {line}").replace("DIR", &daemons.dir().display().to_string());
         let line = line.replace("DECISION", &crate::decisions::known());
         let output = daemons.run_with(&line, b"hunter2-hunter2\n");
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));

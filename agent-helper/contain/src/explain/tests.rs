@@ -38,6 +38,13 @@ fn what_is_reached_is_said_with_how_and_what_is_not_there_is_not() {
     };
     let text = explain(&contain(Profile::builtin("work").expect("work"), home.path()), &scrubbed);
     assert!(text.starts_with("Profile work: "));
+    // A script is told the same, each thing by itself and with what it is about.
+    let rows = reach(&contain(Profile::builtin("work").expect("work"), home.path()), &scrubbed);
+    let is = |about: &str, how: &str, what: &str| {
+        rows.iter().any(|row| (row.about.as_str(), row.how.as_str(), row.what.as_str()) == (about, how, what))
+    };
+    assert!(is("files", "copied", "~/.cargo/registry") && is("variables", "dropped", "NPM_TOKEN"), "{rows:?}");
+    assert!(rows.iter().all(|row| !row.about.is_empty() && text.contains(&row.what)), "{rows:?}");
     assert_eq!(lines(&text, "written"), [home.path().join("src").display().to_string()]);
     assert_eq!(lines(&text, "copied"), ["~/.cargo/registry ~/.cache/pip"]);
     assert!(lines(&text, "read")[0].contains("~/.rustup") && lines(&text, "read")[1].contains("/usr"));
