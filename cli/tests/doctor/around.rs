@@ -53,12 +53,11 @@ fn a_socket_that_this_user_may_not_use() {
         }
         Said::of(&command.output().unwrap())
     };
-    chmod(&helper, 0o700);
-    if uid() != 0 {
-        chmod(&helper, 0o000);
-    }
-    doctor().names("may not connect", &format!("`chmod a+x {}`", helper.display()));
-    chmod(&helper, 0o755);
+    // One's own directory is closed to oneself by all its bits, and above the one that the helper writes to.
+    let (closed, mode) = if uid() == 0 { (helper.clone(), 0o700) } else { (home.path().join("run/avouch"), 0) };
+    chmod(&closed, mode);
+    doctor().names("may not connect", &format!("`chmod a+x {}`", closed.display()));
+    chmod(&closed, 0o755);
     chmod(&helper.join("session.sock"), if uid() == 0 { 0o600 } else { 0 });
     doctor().names("may not connect", &format!("`chmod a+rw {}", helper.join("session.sock").display()));
     chmod(&helper.join("session.sock"), 0o666);
@@ -87,6 +86,11 @@ fn a_variable_that_leads_to_another_workload_api() {
 
 #[test]
 fn a_helper_in_a_pid_namespace_below_this_one() {
+    if uid() != 0 {
+        // The owner of /tmp would be nobody there, and avouch puts no socket where nobody's word is law.
+        println!("not run: needs root");
+        return;
+    }
     let home = Home::new();
     let mut unshare = home.command("/usr/bin/unshare");
     unshare.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc", AVOUCH]);
