@@ -2,7 +2,7 @@
 
 use super::order::Order;
 use super::who::Who;
-use super::{Contain, ContainError};
+use super::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, WORKLOAD_SOCKET};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,8 @@ pub(crate) fn settle(contain: Contain, who: Who, terminals: [bool; 3]) -> Result
     let holes = holes.filter_map(|hole| hole.path(home.as_deref().unwrap_or(root), contain.runtime_dir.as_deref()));
     let named: Vec<_> = holes.filter_map(|path| path.canonicalize().ok()).collect();
     hide.extend(sockets(&std::fs::read_to_string("/proc/net/unix").unwrap_or_default(), &named));
+    // What is at these places inside is the session's own, whatever the host has there.
+    hide.retain(|path| ![WORKLOAD_SOCKET, BUNDLE_FILE, EXTRA_FILE].iter().any(|own| Path::new(own).starts_with(path)));
     Ok(Order {
         who,
         profile: (contain.profile.name().to_owned(), contain.profile.text().to_owned()),

@@ -41,20 +41,34 @@ pub fn claim(stream: &mut UnixStream, agent: &str, claim: &str, kept: &mut Vec<C
             said(&ours(), late)
         }
         "listener" => {
-            let (child, _, init) = first_process("");
+            let First { child, init, .. } = first_process("");
             kept.push(child);
             said(&ours(), init)
         }
         _ => {
-            let (child, listener, init) = first_process(lie);
+            let First { mut child, listener, init, mut stream } = first_process(lie);
+            let mut said = said(&listener, init);
+            if lie == "asks" {
+                child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+                said.push_str(" and inside ");
+                stream.read_to_string(&mut said).unwrap();
+            }
             kept.push(child);
-            said(&listener, init)
+            said
         }
     }
 }
 
-/// Starts what is pid 1 of a session, but for one thing that it lacks; its listener and a pidfd of it.
-fn first_process(lacks: &str) -> (Child, TcpListener, OwnedFd) {
+/// What is pid 1 of a session, or would be.
+struct First {
+    child: Child,
+    listener: TcpListener,
+    init: OwnedFd,
+    stream: UnixStream,
+}
+
+/// Starts it, but for one thing that it lacks.
+fn first_process(lacks: &str) -> First {
     let place = tempfile::tempdir().unwrap();
     // Where programs are built may be closed to others.
     let program = place.path().join("test");
@@ -76,7 +90,10 @@ fn first_process(lacks: &str) -> (Child, TcpListener, OwnedFd) {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg(&program);
     command.args(["--exact", "session::tests::walled::in_the_place_of_init", "--nocapture", "--test-threads=1"]);
-    command.env("TEST_INIT_SOCKET", &socket).env("TEST_INIT_LACKS", lacks).env_remove("TEST_SESSION_SOCKET");
+    command.env("TEST_INIT_SOCKET", &socket).env("TEST_INIT_LACKS", lacks);
+    // What it would be asked in the place of `avouch run`.
+    let ask = std::env::var_os("TEST_SESSION_SOCKET").unwrap();
+    command.env("TEST_INIT_ASKS", ask).env_remove("TEST_SESSION_SOCKET");
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let (stream, _) = waiting.accept().unwrap();
     let pid = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials).unwrap().pid();
@@ -89,7 +106,7 @@ fn first_process(lacks: &str) -> (Child, TcpListener, OwnedFd) {
         RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
         _ => None,
     });
-    (child, listener.unwrap().into(), init)
+    First { child, listener: listener.unwrap().into(), init, stream }
 }
 
 /// Not a test of its own: the first process of a session, which gives its listener away.
@@ -114,6 +131,16 @@ fn in_the_place_of_init() {
     send(&stream, b"x", &[listener.as_fd()]);
     drop(listener);
     let _ = std::io::stdin().read(&mut [0]);
+    if lacks == "asks" {
+        // From behind the walls, as if the socket had been left where it can be reached.
+        for agent in ["colleague", "walled"] {
+            let mut to = UnixStream::connect(std::env::var("TEST_INIT_ASKS").unwrap()).unwrap();
+            let said = ask(&mut to, agent, None, &[super::walled::listener().as_fd()]);
+            write!(&stream, "{said}; ").unwrap();
+        }
+        drop(stream);
+        let _ = std::io::stdin().read(&mut [0]);
+    }
 }
 
 /// Loopback has no address before it is up, which is no matter here.
@@ -204,4 +231,38 @@ async fn walls_that_are_only_said_to_be_there_are_refused_each_with_its_code() {
     assert!(said.starts_with("refused bad_profile "), "{said}");
     assert!(rig.proxy.0.lock().unwrap().is_empty(), "none was served");
     assert!(rig.sessions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_behind_walls_stays_behind_them() {
+    let rig = rig();
+    let opener = std::fs::metadata(rig.directory.path()).unwrap().permissions();
+    std::fs::set_permissions(rig.directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut run = rig.run("colleague~work/asks");
+    let said = run.says().await;
+    let (outer, inner) = said.split_once(" and inside ").unwrap();
+    assert!(outer.ends_with(" contained"), "{said}");
+    let answers: Vec<&str> = inner.split("; ").collect();
+    assert!(answers[0].starts_with("refused nested_uncontained "), "{said}");
+    assert!(answers[1].starts_with("refused inside_session "), "{said}");
+    assert_eq!(rig.sessions.len(), 1);
+    std::fs::set_permissions(rig.directory.path(), opener).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_descends_from_the_first_process_is_behind_the_walls() {
+    let rig = rig();
+    let mut run = rig.run("colleague~work");
+    assert!(run.says().await.ends_with(" contained"));
+    let beside: u32 = run.says().await.strip_prefix("below ").unwrap().parse().unwrap();
+    let init = rig.sessions.open.read().unwrap().values().next().unwrap().init().unwrap().0.pid;
+    let walls = |pid: i32| -> Vec<String> {
+        let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        let peer = unix::Peer::behind(pidfd).unwrap();
+        let member = rig.sessions.place(&peer).unwrap().expect("in the session").member();
+        member.walls.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(walls(init), ["work", "open"]);
+    assert!(walls(run.child.id() as i32).is_empty(), "run itself stands outside");
+    assert!(walls(beside as i32).is_empty(), "and so does what it started beside");
 }

@@ -78,9 +78,7 @@ impl Drop for Work {
 pub fn settle(profile: Profile, work: &Work, order: &args::Run, terms: &SessionTerms) -> Contain {
     let ours = [Some(Paths::system()), Paths::user()].into_iter().flatten();
     let hide = ours.flat_map(|paths| [paths.config, paths.state, paths.runtime]);
-    let hide = hide.chain(terms.hidden.iter().map(PathBuf::from));
-    // What is its own there is no one else's: /run is made anew.
-    let mut hide: Vec<_> = hide.filter(|path| !Path::new(WORKLOAD_SOCKET).starts_with(path)).collect();
+    let mut hide: Vec<_> = hide.chain(terms.hidden.iter().map(PathBuf::from)).collect();
     hide.sort();
     hide.dedup();
     Contain {
