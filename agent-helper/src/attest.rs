@@ -126,12 +126,7 @@ impl workload::Sessions for Placed {
     }
 }
 
-fn examine(
-    unix: &Unix,
-    peer: &Peer,
-    inside: Option<&Member>,
-    digest: bool,
-) -> Result<BTreeSet<Selector>, NotAttested> {
+fn examine(unix: &Unix, peer: &Peer, inside: Option<&Member>, digest: bool) -> Result<BTreeSet<Selector>, NotAttested> {
     let is_same = || peer.recheck().is_ok();
     let subject = Subject { pid: peer.pid(), uid: peer.uid(), gid: peer.gid(), is_same: &is_same };
     let membership = inside.map(|member| Membership {

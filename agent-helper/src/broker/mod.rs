@@ -250,7 +250,9 @@ impl Broker {
         let judged = request.clone();
         match decide(&state, caller, request, self.clock.now(), decision) {
             Verdict::Allow(permit) => Ok(Decision::Permit(Box::new(permit))),
-            Verdict::Unbound(passage) if self.may_pass(caller, judged.origin()) => Ok(Decision::Passage(Box::new(passage))),
+            Verdict::Unbound(passage) if self.may_pass(caller, judged.origin()) => {
+                Ok(Decision::Passage(Box::new(passage)))
+            }
             Verdict::Unbound(_) => {
                 Err(self.record_refusal(caller, &other(RefusalCode::UnboundHost), Some(&judged)).await)
             }

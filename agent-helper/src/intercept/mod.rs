@@ -76,7 +76,8 @@ impl Proxy {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let Session { caller, fence, anchor, ended } = session;
-        let serving = Serving { caller, fence, anchor, ended, pool: Pool::default(), room: Semaphore::new(HELD_BODIES) };
+        let serving =
+            Serving { caller, fence, anchor, ended, pool: Pool::default(), room: Semaphore::new(HELD_BODIES) };
         listener::accept(self, Arc::new(serving), listener).await;
         Ok(())
     }

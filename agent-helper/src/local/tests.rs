@@ -158,7 +158,13 @@ async fn a_backup_is_written_only_to_a_new_file_of_the_callers_own() {
     std::fs::hard_link(&twice, dir.path().join("other")).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let read = |path: &std::path::Path| std::fs::File::open(path).unwrap();
-    let wrong = [read(&full), read(&open), read(&twice), read(dir.path()), std::fs::File::from(std::os::fd::OwnedFd::from(writer))];
+    let wrong = [
+        read(&full),
+        read(&open),
+        read(&twice),
+        read(dir.path()),
+        std::fs::File::from(std::os::fd::OwnedFd::from(writer)),
+    ];
     let mut wrong: Vec<_> = wrong.into_iter().collect();
     if rustix::process::geteuid().is_root() {
         let foreign = make("foreign", 0o600, b"");
@@ -175,9 +181,12 @@ async fn a_backup_is_written_only_to_a_new_file_of_the_callers_own() {
     for path in [&full, &open, &twice] {
         assert!(std::fs::metadata(path).unwrap().len() < 2, "{}", path.display());
     }
-    let good = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join("good")).unwrap();
+    let good =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.path().join("good")).unwrap();
     let descriptor = u32::try_from(good.as_raw_fd()).unwrap();
-    for (of, id, descriptor) in [(vec![8; 32], "", descriptor), (vec![7; 31], "", descriptor), (of.clone(), "x", descriptor)] {
+    for (of, id, descriptor) in
+        [(vec![8; 32], "", descriptor), (vec![7; 31], "", descriptor), (of.clone(), "x", descriptor)]
+    {
         let request = api::RestoreBackupRequest { of, backup: id.to_owned(), descriptor };
         assert_eq!(code(&rig.client.restore_backup(request).await.unwrap_err()), "no_backup");
     }

@@ -77,10 +77,7 @@ async fn message<M: Message + Default>(stream: &UnixStream, writer: i32) -> Resu
     tokio::time::timeout(DEADLINE, read_whole(stream, writer)).await.map_err(|_| BadIntake::Slow)?
 }
 
-async fn read_whole<M: Message + Default>(
-    stream: &UnixStream,
-    writer: i32,
-) -> Result<(M, Vec<OwnedFd>), BadIntake> {
+async fn read_whole<M: Message + Default>(stream: &UnixStream, writer: i32) -> Result<(M, Vec<OwnedFd>), BadIntake> {
     let mut taken = Taken { bytes: Vec::new(), descriptors: Vec::new(), cut: false, foreign: false };
     loop {
         let missing = match taken.length()? {
@@ -213,7 +210,8 @@ mod tests {
     async fn fewer_or_more_descriptors_than_belong_to_it_are_refused_and_none_is_kept() {
         let many = [DESCRIPTORS, DESCRIPTORS + 1, 30];
         let greeting = SessionHello { agent: "researcher".to_owned() };
-        for (bytes, counts) in [(frame(&plain()), [0, 2]), (frame(&contained()), [0, 1]), (frame(&contained()), [3, 4])] {
+        for (bytes, counts) in [(frame(&plain()), [0, 2]), (frame(&contained()), [0, 1]), (frame(&contained()), [3, 4])]
+        {
             for count in counts.into_iter().chain(many) {
                 let refused = |opened: Result<Opening, BadIntake>| matches!(opened, Err(BadIntake::Descriptors));
                 let (ours, reader) = handed(&bytes, count);

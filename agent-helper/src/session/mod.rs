@@ -109,7 +109,8 @@ impl Sessions {
             found.is_some()
         })?;
         let process = ProcessId { pid: peer.pid(), started: peer.start_time() };
-        let remembered = || open.iter().filter(|session| session.remembers(process)).max_by_key(|one| one.member.session);
+        let remembered =
+            || open.iter().filter(|session| session.remembers(process)).max_by_key(|one| one.member.session);
         let Some(session) = found.or_else(remembered) else { return Ok(None) };
         session.look();
         Ok(Some(Place { inside: passed == Some(session.member.session), session: session.clone() }))

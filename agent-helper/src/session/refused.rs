@@ -83,11 +83,7 @@ impl Refused {
 
     /// What the caller reads.
     pub fn told(&self) -> SessionRefused {
-        SessionRefused {
-            code: self.code().to_owned(),
-            message: self.to_string(),
-            action: self.action().to_owned(),
-        }
+        SessionRefused { code: self.code().to_owned(), message: self.to_string(), action: self.action().to_owned() }
     }
 }
 

@@ -91,7 +91,8 @@ fn rig() -> Rig {
         selectors: vec![format!("session:uid:{uid}")],
         ..Default::default()
     });
-    for (at, (name, variable)) in [("github", "GITHUB_TOKEN"), ("one", "SHARED"), ("two", "SHARED")].iter().enumerate() {
+    for (at, (name, variable)) in [("github", "GITHUB_TOKEN"), ("one", "SHARED"), ("two", "SHARED")].iter().enumerate()
+    {
         let binding = format!(
             r#"{{"to":"https://{name}.test","methods":["GET"],"paths":["/**"],"slot":"bearer","environment":{{"name":"{variable}"}}}}"#
         );

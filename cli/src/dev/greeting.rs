@@ -66,10 +66,14 @@ impl Greeting {
             String::new(),
         ];
         match &self.uncontained {
-            None => lines.push("Sessions are contained: they see the directory that they are started in, and not your home.".to_owned()),
+            None => lines.push(
+                "Sessions are contained: they see the directory that they are started in, and not your home."
+                    .to_owned(),
+            ),
             Some(why) => lines.extend([
                 format!("This host cannot contain sessions: {why}."),
-                "So `avouch run` refuses here, unless it is told --no-contain; `avouch doctor` says what to do.".to_owned(),
+                "So `avouch run` refuses here, unless it is told --no-contain; `avouch doctor` says what to do."
+                    .to_owned(),
             ]),
         }
         lines.extend([

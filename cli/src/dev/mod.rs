@@ -11,7 +11,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, talk};
 use crate::{progress, replies};
 use avouch_config::{
-    Contain, HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, lifecycle, make_private_dir, telemetry,
+    Contain, HelperConfig, JoinToken, Log, LogLevel, Paths, ServerConfig, StartError, lifecycle, make_private_dir,
+    telemetry,
 };
 use avouch_contain::{Ability, Found, Host};
 use avouch_helper::Helper;

@@ -20,7 +20,8 @@ pub fn run(output: Output, code: Option<&str>) -> Result<(), Failure> {
     };
     let Some(found) = known.iter().position(|known| known.code == code) else {
         let nearest = known.iter().min_by_key(|known| distance(&known.code, code));
-        let action = nearest.map(|nearest| format!("The nearest is {}; `avouch explain` lists them all.", nearest.code));
+        let action =
+            nearest.map(|nearest| format!("The nearest is {}; `avouch explain` lists them all.", nearest.code));
         let failure = Failure::new(Exit::NotFound, format!("{code:?} is no code of avouch"));
         return Err(failure.then(action.unwrap_or_default()));
     };

@@ -172,7 +172,9 @@ fn when_run_is_killed_its_listener_and_all_below_it_end() {
     let script = "setsid sh -c 'echo $$; echo $HTTP_PROXY; sleep 0.5; exec sleep 300' & sleep 300";
     let mut run = home.avouch();
     // Its listener has to be reached from here.
-    run.args(["run", "--agent", "researcher", "--no-contain", "--", "sh", "-c", script]).stdout(Stdio::piped()).stderr(Stdio::null());
+    run.args(["run", "--agent", "researcher", "--no-contain", "--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = run.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let pid = lines.next().unwrap().unwrap();

@@ -146,7 +146,8 @@ fn elsewhere(walled: &Walled, around: &[&str]) -> (Command, PathBuf) {
     let settings = ["helper", "run"].iter().fold(settings, |text, part| {
         text.replace(&format!("{whole}/{part}\""), &format!("{}/{part}\"", place.display()))
     });
-    let settings = settings.replace(&format!("{whole}/keys/helper.key"), &format!("{}/keys/helper.key", place.display()));
+    let settings =
+        settings.replace(&format!("{whole}/keys/helper.key"), &format!("{}/keys/helper.key", place.display()));
     std::fs::write(place.join("helper.toml"), settings).expect("settings");
     walled.world.made.token("n2").expect("a token");
     let mut command = Command::new(around[0]);
@@ -167,7 +168,12 @@ fn told_by(walled: &Walled, mut helper: Command, place: &std::path::Path, around
         std::thread::sleep(Duration::from_millis(20));
     }
     let mut command = Command::new(around[0]);
-    command.args(&around[1..]).arg(walled.work.join("avouch")).arg("--runtime-dir").arg(place.join("run")).args(["run", "--agent", "walled", "--", "echo", "it ran"]);
+    command
+        .args(&around[1..])
+        .arg(walled.work.join("avouch"))
+        .arg("--runtime-dir")
+        .arg(place.join("run"))
+        .args(["run", "--agent", "walled", "--", "echo", "it ran"]);
     let told = said(&command.current_dir(&walled.work).stdin(Stdio::null()).output().expect("run"));
     helper.kill().expect("killed");
     helper.wait().expect("ended");

@@ -275,7 +275,8 @@ async fn unbound_hosts_are_denied_or_tunnelled_as_set_and_never_for_a_locked_age
 async fn a_tunnel_passes_bytes_unseen_and_a_lock_cuts_it() {
     let world = World::new(&[("public.test", &["93.184.215.14"])], Unbound::Tunnel);
     let tool = Tool::plain(|_| ok("hello")).await;
-    let caller = Caller { agent: name("researcher"), instance: id(), session: id(), facts: Arc::default(), contained: false };
+    let caller =
+        Caller { agent: name("researcher"), instance: id(), session: id(), facts: Arc::default(), contained: false };
     let origin = avouch_policy::Origin::from_connect(b"public.test:443").unwrap();
     let body = avouch_policy::Body::Streamed;
     let request = avouch_policy::CanonicalRequest::from_origin_form(origin, b"TUNNEL", b"/", body).unwrap();

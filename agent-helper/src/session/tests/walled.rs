@@ -21,9 +21,8 @@ pub fn uid() -> u32 {
 /// Claims a contained session: `PROFILE`, or `PROFILE/LIE`.
 pub fn claim(stream: &mut UnixStream, agent: &str, claim: &str, kept: &mut Vec<Child>) -> String {
     let (profile, lie) = claim.split_once('/').unwrap_or((claim, ""));
-    let mut said = |listener: &TcpListener, init: OwnedFd| {
-        ask(stream, agent, Some(profile), &[listener.as_fd(), init.as_fd()])
-    };
+    let mut said =
+        |listener: &TcpListener, init: OwnedFd| ask(stream, agent, Some(profile), &[listener.as_fd(), init.as_fd()]);
     let ours = || TcpListener::bind("127.0.0.1:0").unwrap();
     let pidfd = |pid: u32| pidfd_open(Pid::from_raw(pid as i32).unwrap(), PidfdFlags::empty()).unwrap();
     match lie {
@@ -183,7 +182,9 @@ async fn a_contained_session_has_the_facts_of_its_walls_and_of_weaker_ones() {
         runs.push(run);
     }
     let events = rig.notes.0.lock().unwrap();
-    assert!(matches!(&events[1], HelperEvent::SessionOpened { contained: Some(name), within: None, .. } if name.as_str() == "work"));
+    assert!(
+        matches!(&events[1], HelperEvent::SessionOpened { contained: Some(name), within: None, .. } if name.as_str() == "work")
+    );
     drop(runs);
 }
 

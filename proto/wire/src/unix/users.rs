@@ -18,7 +18,8 @@ pub fn is_unmapped_group(gid: u32) -> bool {
 /// The number that stands for many, if the map leaves any out. Of a map that cannot be read nothing is believed.
 fn shared(map: Option<&str>, overflow: Option<&str>) -> Option<u32> {
     let is_whole = map.is_some_and(|map| {
-        let counts = map.lines().map(|line| line.split_ascii_whitespace().nth(2).and_then(|count| count.parse::<u64>().ok()));
+        let counts =
+            map.lines().map(|line| line.split_ascii_whitespace().nth(2).and_then(|count| count.parse::<u64>().ok()));
         counts.sum::<Option<u64>>() == Some(EVERY_ID)
     });
     let overflow = overflow.and_then(|number| number.trim().parse().ok()).unwrap_or(USUAL_OVERFLOW);
