@@ -65,7 +65,7 @@ fn after_an_import_no_byte_of_a_value_is_anywhere_and_a_backup_comes_back_only_i
     assert_eq!(std::fs::metadata(&env).unwrap().mode() & 0o7777, 0o600);
     let mut found = Vec::new();
     holding(home.path(), b"c4n4ry", &mut found);
-    assert_eq!(found, [env.clone()], "into the file and nowhere else");
+    assert_eq!(found, std::slice::from_ref(&env), "into the file and nowhere else");
     let (code, _) = run("avouch import ~/.env --restore --yes");
     assert_eq!(code, Some(3), "it is taken out of the store");
     let (_, listed) = run("avouch audit list");
