@@ -123,6 +123,17 @@ pub fn why(decision: &str) -> Option<WhyReply> {
             (vec![intent(4), ended(4, missing)], Some(allowed()))
         }
         decision if decision == id(5) => (vec![denied(5, "bad_request", None, None)], None),
+        decision if [id(11), id(12)].contains(&decision) => {
+            let (method, path) = if decision == id(11) { ("TUNNEL", "/") } else { ("POST", "/user/repos") };
+            let request = Request { host: Outside::of("api.github.com"), ..call(method, path, "") };
+            let binding = format!(
+                r#"{{"methods":["POST"],"paths":["{path}"],"slot":"bearer","to":"https://api.github.com:443"}}"#
+            );
+            let bind = admin::Bind { credential: "github".into(), binding: binding.into_bytes(), replaces: false };
+            let changes = vec![Kind::Bind(bind), Kind::Grant("github".into())];
+            let now = Judgement { misses: Vec::new(), ..refused_now("not_granted", changes) };
+            (vec![denied(if method == "TUNNEL" { 11 } else { 12 }, "unbound_host", None, Some(request))], Some(now))
+        }
         decision if decision == id(10) => {
             let event = denied(10, "ambiguous_slot", None, Some(call("GET", "/repos/x", "")));
             (vec![event], Some(refused_now("ambiguous_slot", vec![Kind::DeleteGrant(id(80).to_string())])))
@@ -215,6 +226,11 @@ fn why_says_when_no_command_would_do_and_when_another_run_would() {
     let daemons = Daemons::start();
     let said = text(&daemons, 5);
     assert!(said.contains("No grant or binding changes this") && !said.contains("To let it through"), "{said}");
+    let said = text(&daemons, 11);
+    assert!(said.contains("  avouch secret put github --preset github --value-stdin\n"), "{said}");
+    let said = text(&daemons, 12);
+    let narrow = "  avouch secret put github --preset github --value-stdin --method POST --path /user/repos\n";
+    assert!(said.contains(narrow), "{said}");
     let said = text(&daemons, 10);
     assert!(said.contains(&format!("To let it through:\n  avouch grant delete {}\n", id(80))), "{said}");
     assert!(said.contains("Or let the request say which of them it means"), "{said}");

@@ -130,6 +130,9 @@ fn call(refusal: &Refusal) -> String {
         return "-".to_owned();
     }
     let host = refusal.origin.trim_start_matches("https://").trim_end_matches(":443");
+    if refusal.method == avouch_policy::request::TUNNEL {
+        return format!("a tunnel to {host}");
+    }
     let path: String = refusal.path.chars().take(PATH).collect();
     let more = if path.len() < refusal.path.len() { "…" } else { "" };
     format!("{} {host}{path}{more}", refusal.method)

@@ -2,7 +2,9 @@
 
 use super::record::Record;
 use crate::output::quote;
-use avouch_policy::{Binding, BindingSpec, EnvironmentSpec, RefusalCode, SlotSpec};
+use crate::presets;
+use avouch_policy::request::TUNNEL;
+use avouch_policy::{Binding, BindingSpec, EnvironmentSpec, Origin, RefusalCode, SlotSpec};
 use avouch_wire::admin::change::Kind;
 use avouch_wire::admin::{Bind, Change, Credential, Judgement, WhyReply};
 
@@ -30,6 +32,8 @@ pub fn all(record: &Record, reply: &WhyReply, credentials: &[Credential]) -> (Ve
             Kind::Grant(credential) => {
                 commands.push(format!("avouch grant create --agent {agent} --credential {credential}"));
             }
+            // What is like no credential that is here is taken from a preset, which knows the slot.
+            Kind::Bind(bind) if now.misses.is_empty() => commands.extend(by_preset(bind, record).or_else(|| put(bind))),
             Kind::Bind(bind) => commands.extend(put(bind)),
             Kind::DeleteGrant(grant) => commands.push(format!("avouch grant delete {grant}")),
             Kind::Require(fact) => match fact.strip_prefix("session:contained:") {
@@ -112,6 +116,22 @@ fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential])
 
 fn put_again(credential: &Credential) -> Option<String> {
     put(&Bind { credential: credential.name.clone(), binding: credential.binding.clone(), replaces: true })
+}
+
+/// `secret put` by the preset for this origin, if there is one, and no wider than the call; of a tunnel nothing is
+/// known but its target.
+fn by_preset(bind: &Bind, record: &Record) -> Option<String> {
+    let spec = Binding::parse(&bind.binding).ok()?.spec();
+    let all = presets::all().ok()?;
+    let origin = |text: &str| Origin::parse(text).ok();
+    let preset = all.iter().find(|preset| origin(preset.to()).is_some() && origin(preset.to()) == origin(&spec.to))?;
+    let mut line = format!("avouch secret put {} --preset {} --value-stdin", bind.credential, preset.name);
+    let is_tunnel = record.request.as_ref().is_some_and(|request| request.method.as_str() == TUNNEL);
+    let narrow = [("method", &spec.methods), ("path", &spec.paths), ("query", &spec.query)];
+    for (flag, values) in narrow.iter().filter(|_| !is_tunnel) {
+        values.iter().for_each(|value| line.push_str(&format!(" --{flag} {}", quote(value))));
+    }
+    Some(line)
 }
 
 /// `secret put` with this binding, spelled out.

@@ -129,6 +129,7 @@ async fn no_field_of_an_operators_call_breaks_the_issuer() {
         }
         let lock = admin::CreateLockRequest { agent: text.clone(), reason: "test".into(), ttl_seconds: 0 };
         refused("agent", client.create_lock(lock).await);
+        refused("decision", client.why(admin::WhyRequest { decision: text.clone() }).await);
         refused("lock", client.release_lock(admin::ReleaseLockRequest { id: text }).await);
     }
     refused("ttl", client.create_agent(admin::CreateAgentRequest { x509_ttl_seconds: u32::MAX, ..good.clone() }).await);
