@@ -44,6 +44,11 @@ pub fn claim(stream: &mut UnixStream, agent: &str, claim: &str, kept: &mut Vec<C
             kept.push(child);
             said(&ours(), init)
         }
+        "foreign" => {
+            let (own, other) = (first_process(""), first_process(""));
+            kept.extend([own.child, other.child]);
+            said(&other.listener, own.init)
+        }
         _ => {
             let First { mut child, listener, init, mut stream } = first_process(lie);
             let mut said = said(&listener, init);
@@ -219,6 +224,7 @@ async fn walls_that_are_only_said_to_be_there_are_refused_each_with_its_code() {
         ("seccomp", "no_seccomp"),
         ("no_new_privs", "no_seccomp"),
         ("listener", "listener_outside"),
+        ("foreign", "listener_outside"),
         ("uid", "uid_refused"),
     ] {
         if lie == "uid" && !root {
