@@ -25,6 +25,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("home_is_hidden_and_caches_are_copies", home_is_hidden_and_caches_are_copies),
     ("run_tmp_shm_and_dev_are_the_sessions_own", run_tmp_shm_and_dev_are_the_sessions_own),
     ("what_is_hidden_stays_hidden_for_the_next_session_too", what_is_hidden_stays_hidden_for_the_next_session_too),
+    ("a_work_directory_that_is_home_or_avouchs_is_refused", a_work_directory_that_is_home_or_avouchs_is_refused),
     ("sockets_of_the_host_are_covered_in_every_profile", sockets_of_the_host_are_covered_in_every_profile),
     ("a_socket_that_the_profile_names_is_there_and_no_other", a_socket_that_the_profile_names_is_there_and_no_other),
     ("no_mask_can_be_taken_away", no_mask_can_be_taken_away),
@@ -227,6 +228,29 @@ fn what_is_hidden_stays_hidden_for_the_next_session_too() {
     });
 }
 
+fn a_work_directory_that_is_home_or_avouchs_is_refused() {
+    each(&["open"], |place, profile, caller| {
+        fs::create_dir_all(place.path("work/state/below")).unwrap();
+        place.own();
+        let (home, beside) = (place.path("home"), place.path("work"));
+        let mut places = vec![
+            (home.clone(), &home, "holds your whole home"),
+            (place.path(""), &home, "holds your whole home"),
+            (place.path("work/state/below"), &home, "belongs to avouch"),
+        ];
+        let own = fs::read_to_string("/etc/passwd").unwrap().lines().any(|line| line.contains(":0:0:root:/root:"));
+        if caller == Caller::Root && own {
+            places.push(("/root".into(), &beside, "holds your whole home"));
+        }
+        for (at, home, why) in places {
+            let mut command = place.command(profile, "echo started");
+            let output = command.current_dir(&at).env("HOME", home).env(HIDE, place.path("work/state")).output().unwrap();
+            assert!(said(&output).contains(why), "{}: {}", at.display(), said(&output));
+            assert_eq!(output.status.code(), Some(i32::from(REFUSED)));
+        }
+    });
+}
+
 fn sockets_of_the_host_are_covered_in_every_profile() {
     each(&PROFILES, |place, profile, _| {
         let _listening = ["work/db.sock", "home/agent.sock"].map(|path| UnixListener::bind(place.path(path)).unwrap());
@@ -259,11 +283,14 @@ fn a_socket_that_the_profile_names_is_there_and_no_other() {
 fn no_mask_can_be_taken_away() {
     each(&PROFILES, |place, profile, _| {
         let places = "/proc/sys /proc/keys /run /tmp /dev /home /sys/devices/system/cpu /usr";
+        let count = "grep -c . /proc/self/mountinfo";
+        // What is bound over is in the way of nothing that follows.
         let text = format!(
-            "for p in {places}; do umount $p; umount -l $p; mount -o remount,rw $p; mount --bind / $p; done 2>&1 | grep -vc .; grep -c . /proc/self/mountinfo"
+            "for p in {places}; do umount $p && echo gone $p; umount -l $p && echo gone $p; \
+             mount -o remount,bind,rw $p && echo written $p; mount --bind $p $p && echo bound $p; done 2>/dev/null; {count}"
         );
-        let (before, after) = (place.run(profile, "grep -c . /proc/self/mountinfo"), place.run(profile, &text));
-        assert_eq!(after, format!("0\n{before}"), "{profile}");
+        let (before, after) = (place.run(profile, count), place.run(profile, &text));
+        assert_eq!(after, before, "{profile}");
     });
     each(&["open"], |place, _, _| {
         let text = "unshare -Urm sh -c 'for p in /proc/sys /run /etc; do umount $p && echo gone; mount -o remount,bind,rw $p && echo written; done; \
