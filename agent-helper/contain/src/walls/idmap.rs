@@ -38,8 +38,9 @@ pub(super) fn give(order: &Order) -> Result<OwnedFd, ContainError> {
     Ok(mount)
 }
 
-/// A user namespace that shows the owner's ids as the session's, of a process that lives as long as this takes.
-fn namespace(owner: (u32, u32), session: (u32, u32)) -> io::Result<OwnedFd> {
+/// A user namespace in which the second ids are called as the first, of a process that lives as long as this takes.
+/// For a mount it shows what the first own as the second's.
+pub(super) fn namespace(owner: (u32, u32), session: (u32, u32)) -> io::Result<OwnedFd> {
     let mut holder = self_again(Step::Hold).stdin(Stdio::piped()).stdout(Stdio::piped()).env_clear().spawn()?;
     let held = hold_and_map(&mut holder, owner, session);
     let _ = holder.kill();

@@ -8,13 +8,15 @@ use crate::terminals::{
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Name and test.
 pub const ALL: &[(&str, fn())] = &[
     ("the_program_has_its_own_number_and_no_right", the_program_has_its_own_number_and_no_right),
     ("no_process_of_roots_session_is_root", no_process_of_roots_session_is_root),
+    ("no_other_process_of_its_user_enters_roots_session", no_other_process_of_its_user_enters_roots_session),
     ("the_work_directory_alone_is_given_to_another_id", the_work_directory_alone_is_given_to_another_id),
     ("a_directory_behind_a_closed_one_is_given_all_the_same", a_directory_behind_a_closed_one_is_given_all_the_same),
     (
@@ -98,6 +100,36 @@ fn no_process_of_roots_session_is_root() {
     let mut command = Place::new(Caller::Root).command("work", "id -u");
     let output = command.env(UID, "0").output();
     assert!(output.is_err() || said(&output.unwrap()).contains("--uid"));
+}
+
+/// What it reached there it would write as the owner of the work directory, without the session's list of calls: a
+/// set-user-id file of root's.
+fn no_other_process_of_its_user_enters_roots_session() {
+    if !is_root() {
+        return println!("not run: needs root");
+    }
+    let outside = |pid: u32, names: &[&str]| {
+        let paths: Vec<_> = names.iter().map(|name| format!("/proc/{pid}/{name}")).collect();
+        let mut command = Command::new("stat");
+        said(&command.args(["-L", "-c", "reached"]).args(paths).uid(ORDINARY).gid(ORDINARY).output().unwrap())
+    };
+    let ways = ["cwd", "root", "ns/user", "ns/mnt", "ns/net", "fd/0"];
+    for profile in PROFILES {
+        let place = Place::new(Caller::Root);
+        let mut command = place.command(profile, "sleep 20 & echo started; wait");
+        let mut child = command.env(UID, ORDINARY.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        read_line(&mut child);
+        let other = Command::new("sleep").arg("20").uid(ORDINARY).gid(ORDINARY).spawn().unwrap();
+        assert_eq!(outside(other.id(), &ways), ["reached"; 6].join("\n"), "the control");
+        for pid in below(child.id()) {
+            let said = outside(pid, &ways);
+            assert!(!said.contains("reached"), "{profile}, {pid}: {said}");
+        }
+        for mut each in [child, other] {
+            each.kill().unwrap();
+            each.wait().unwrap();
+        }
+    }
 }
 
 fn the_work_directory_alone_is_given_to_another_id() {
