@@ -4,6 +4,7 @@
 //! the id behind the session, makes the namespaces and ends. The init lives in them, builds what the session sees,
 //! gives up every right it had for that, and starts the program when `run` has the helper's answer.
 
+mod alias;
 mod error;
 mod found;
 mod frames;

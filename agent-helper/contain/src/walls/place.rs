@@ -1,5 +1,6 @@
 //! Where a session works, and where it may not.
 
+use super::alias::Mounts;
 use super::order::Order;
 use super::who::Who;
 use super::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, WORKLOAD_SOCKET};
@@ -18,14 +19,17 @@ pub(crate) fn settle(contain: Contain, who: Who, terminals: [bool; 3]) -> Result
     }
     let home = contain.home.as_deref().and_then(|home| home.canonicalize().ok()).or_else(|| contain.home.clone());
     // What cannot be followed to its end is hidden under the name it has.
-    let mut hide: Vec<_> = contain.hide.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect();
-    refuse(&current_dir, home.as_deref(), &hide)?;
-    refuse_homes(&current_dir, who.uid)?;
+    let hide = contain.hide.into_iter().map(|path| path.canonicalize().unwrap_or(path));
+    let mounts = Mounts::now()?;
+    let mut hide: Vec<_> = hide.flat_map(|path| mounts.names(&path)).collect();
+    refuse(&current_dir, None, &hide)?;
+    refuse_homes(&current_dir, who.uid, home.as_deref(), &mounts)?;
     let root = Path::new("/");
     let holes = contain.profile.sockets.iter();
     let holes = holes.filter_map(|hole| hole.path(home.as_deref().unwrap_or(root), contain.runtime_dir.as_deref()));
     let named: Vec<_> = holes.filter_map(|path| path.canonicalize().ok()).collect();
-    hide.extend(sockets(&std::fs::read_to_string("/proc/net/unix").unwrap_or_default(), &named));
+    let sockets = sockets(&std::fs::read_to_string("/proc/net/unix").unwrap_or_default(), &named);
+    hide.extend(sockets.iter().flat_map(|path| mounts.names(path)));
     // What is at these places inside is the session's own, whatever the host has there.
     hide.retain(|path| ![WORKLOAD_SOCKET, BUNDLE_FILE, EXTRA_FILE].iter().any(|own| Path::new(own).starts_with(path)));
     Ok(Order {
@@ -67,13 +71,15 @@ fn refuse(work: &Path, home: Option<&Path>, hide: &[PathBuf]) -> Result<(), Cont
 }
 
 /// Whatever the environment names as home: those of the caller, of the id behind the session and of the directory's
-/// owner are no work directories either.
-fn refuse_homes(work: &Path, uid: u32) -> Result<(), ContainError> {
+/// owner are no work directories either, by whatever name.
+fn refuse_homes(work: &Path, uid: u32, named: Option<&Path>, mounts: &Mounts) -> Result<(), ContainError> {
     let owner = std::fs::metadata(work).map_or(uid, |about| about.uid());
     let caller = rustix::process::getuid().as_raw();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    for home in homes(&users, &[uid, owner, caller]) {
-        refuse(work, Some(&home.canonicalize().unwrap_or(home)), &[])?;
+    for home in homes(&users, &[uid, owner, caller]).into_iter().chain(named.map(Path::to_owned)) {
+        for name in mounts.names(&home.canonicalize().unwrap_or(home)) {
+            refuse(work, Some(&name), &[])?;
+        }
     }
     Ok(())
 }

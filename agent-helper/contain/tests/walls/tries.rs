@@ -1,5 +1,6 @@
 //! What is tried. Each begins with the same command outside, where that shows that it could have worked.
 
+use crate::names::what_is_hidden_is_hidden_under_all_its_names;
 use crate::place::{Caller, HIDE, ORDINARY, Place, REFUSED, UID, callers, is_root, said};
 use crate::terminals::{
     a_terminal_only_to_write_to_gives_nothing_to_read, the_program_stops_and_goes_on_with_its_job,
@@ -28,6 +29,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("run_tmp_shm_and_dev_are_the_sessions_own", run_tmp_shm_and_dev_are_the_sessions_own),
     ("what_is_hidden_stays_hidden_for_the_next_session_too", what_is_hidden_stays_hidden_for_the_next_session_too),
     ("a_work_directory_that_is_home_or_avouchs_is_refused", a_work_directory_that_is_home_or_avouchs_is_refused),
+    ("what_is_hidden_is_hidden_under_all_its_names", what_is_hidden_is_hidden_under_all_its_names),
     ("sockets_of_the_host_are_covered_in_every_profile", sockets_of_the_host_are_covered_in_every_profile),
     ("a_socket_that_the_profile_names_is_there_and_no_other", a_socket_that_the_profile_names_is_there_and_no_other),
     ("no_mask_can_be_taken_away", no_mask_can_be_taken_away),
@@ -276,7 +278,8 @@ fn a_work_directory_that_is_home_or_avouchs_is_refused() {
         }
         for (at, home, why) in places {
             let mut command = place.command(profile, "echo started");
-            let output = command.current_dir(&at).env("HOME", home).env(HIDE, place.path("work/state")).output().unwrap();
+            let output =
+                command.current_dir(&at).env("HOME", home).env(HIDE, place.path("work/state")).output().unwrap();
             assert!(said(&output).contains(why), "{}: {}", at.display(), said(&output));
             assert_eq!(output.status.code(), Some(i32::from(REFUSED)));
         }
