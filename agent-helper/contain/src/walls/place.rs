@@ -139,7 +139,8 @@ mod tests {
         assert_eq!(homes(users, &[0, 7]).len(), 2);
         let home = homes(&std::fs::read_to_string("/etc/passwd").unwrap(), &[rustix::process::getuid().as_raw()]).pop();
         if let Some(home) = home.filter(|home| home.is_dir()) {
-            assert!(matches!(refuse_homes(&home, 12_345), Err(ContainError::WorkDir(_))), "{}", home.display());
+            let refused = refuse_homes(&home, 12_345, None, &Mounts::now().unwrap());
+            assert!(matches!(refused, Err(ContainError::WorkDir(_))), "{}", home.display());
         }
     }
 
