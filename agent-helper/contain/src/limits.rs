@@ -29,17 +29,21 @@ fn apply_to(process: Option<Pid>, limits: &Limits) -> io::Result<()> {
         (Resource::Nproc, limits.processes),
         (Resource::Nofile, limits.files),
         (Resource::Fsize, limits.file_size.bytes()),
-        // What a core file holds is for nobody.
-        (Resource::Core, 0),
     ];
     for (resource, most) in most {
         let now = getrlimit(resource);
         let lowered = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
         prlimit(process, resource, Rlimit { current: lowered(now.current), maximum: lowered(now.maximum) })?;
     }
+    // What a core holds is for nobody. Where a program takes cores (core_pattern is a pipe) the kernel runs it as root,
+    // outside, and does not look at a limit of 0; of 1 it gives none to a program, and to a file only whole pages.
+    let core = Some(getrlimit(Resource::Core).maximum.map_or(NO_CORE, |limit| limit.min(NO_CORE)));
+    prlimit(process, Resource::Core, Rlimit { current: core, maximum: core })?;
     Ok(())
 }
 
 /// See proc_pid_oom_score_adj(5): from -1000 to 1000, the largest first.
 const FIRST_TO_GO: &str = "/proc/self/oom_score_adj";
 const EXPENDABLE: i32 = 500;
+/// Bytes.
+const NO_CORE: u64 = 1;
