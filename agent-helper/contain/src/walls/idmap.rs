@@ -5,13 +5,16 @@ use super::ContainError;
 use super::kernel::{Attributes, set_attributes};
 use super::mounts;
 use super::order::Order;
+use super::who::FIRST_UNUSED;
 use crate::CANNOT_EXECUTE;
 use crate::stage::{Step, die_with, self_again};
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::fstat;
+use rustix::fs::{fstat, lgetxattr};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// The work directory as a mount of its own, in which its owner's files are the session's. Root's work.
@@ -27,6 +30,20 @@ pub(super) fn give(order: &Order) -> Result<OwnedFd, ContainError> {
         return Ok(mount);
     }
     let owner = (about.st_uid, about.st_gid);
+    if !order.who.is_nobodys() {
+        // A session may pass a descriptor of it out to whoever has its id, and no list of calls holds there.
+        return Err(ContainError::IdMap(format!(
+            "{shown} belongs to uid {}, and out of the session uid {} could write in it as that; an id that nobody has \
+             is one from {FIRST_UNUSED} on",
+            owner.0, order.who.uid
+        )));
+    }
+    if let Some(found) = raising(&order.work_dir, owner).map_err(|error| failed("look through", error))? {
+        return Err(ContainError::IdMap(format!(
+            "{} in it runs with the rights of another, and the session could rewrite it",
+            found.display()
+        )));
+    }
     let map = namespace(owner, (order.who.uid, order.who.gid)).map_err(|error| failed("map the owner of", error))?;
     // What is mounted below may belong to file systems that cannot be mapped, and is no part of the directory.
     let mount = mounts::copy_alone(&place).map_err(|error| failed("copy the mount of", error))?;
@@ -36,6 +53,31 @@ pub(super) fn give(order: &Order) -> Result<OwnedFd, ContainError> {
         failed(why, error)
     })?;
     Ok(mount)
+}
+
+/// A program below `top` that runs with its owner's or its group's rights, or with capabilities, and belongs to those whose
+/// files are the session's. Writing to one through its memory leaves it as it is: no list of calls stops that.
+fn raising(top: &Path, owner: (u32, u32)) -> io::Result<Option<PathBuf>> {
+    let device = fs::symlink_metadata(top)?.dev();
+    let mut directories = vec![top.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            // What is gone meanwhile is no danger.
+            let Ok(about) = entry.metadata() else { continue };
+            if about.is_dir() && about.dev() == device {
+                directories.push(entry.path());
+            }
+            let theirs = about.uid() == owner.0 || about.gid() == owner.1;
+            if theirs && about.is_file() && about.mode() & PROGRAM != 0 {
+                let path = entry.path();
+                if about.mode() & SET_ID != 0 || lgetxattr(&path, CAPABILITIES, &mut [0u8; 0]).is_ok() {
+                    return Ok(Some(path));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A user namespace in which the second ids are called as the first, of a process that lives as long as this takes.
@@ -69,3 +111,10 @@ pub(crate) fn hold(parent: i32) -> u8 {
     };
     if held().is_ok() { 0 } else { CANNOT_EXECUTE }
 }
+
+/// The set-user-id and set-group-id bits.
+const SET_ID: u32 = 0o6000;
+/// What makes a program of a file: that somebody may run it.
+const PROGRAM: u32 = 0o111;
+/// Where a file's capabilities are.
+const CAPABILITIES: &str = "security.capability";

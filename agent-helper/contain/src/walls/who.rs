@@ -39,6 +39,11 @@ impl Who {
             None => unused(caller.users),
         }
     }
+
+    /// Whether no process outside the session has that id.
+    pub(crate) fn is_nobodys(self) -> bool {
+        (FIRST_UNUSED..=LAST_UNUSED).contains(&self.uid)
+    }
 }
 
 /// `None` for an id that nobody has.
@@ -110,7 +115,7 @@ fn processes() -> Vec<u32> {
 
 const ROOT: u32 = 0;
 /// Above what systemd gives to its containers (524288 to 1879048191), and below what is no id for a signed number.
-const FIRST_UNUSED: u32 = 1_879_048_192;
+pub(crate) const FIRST_UNUSED: u32 = 1_879_048_192;
 const LAST_UNUSED: u32 = 2_147_483_647;
 const TRIES: u32 = 16;
 

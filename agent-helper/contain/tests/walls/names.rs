@@ -1,7 +1,8 @@
 //! What is mounted at several places.
 
-use crate::place::{Caller, HIDE, ORDINARY, Place, is_root, said};
+use crate::place::{Caller, HIDE, ORDINARY, Place, UID, is_root, said};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 pub fn what_is_hidden_is_hidden_under_all_its_names() {
@@ -28,6 +29,39 @@ pub fn what_is_hidden_is_hidden_under_all_its_names() {
     for (directory, why) in [("/mnt", "holds your whole home"), ("/media", "belongs to avouch")] {
         let text = run(directory);
         assert!(text.contains("refused: ") && text.contains(why), "{directory}: {text}");
+    }
+}
+
+pub fn a_directory_with_a_program_that_raises_its_rights_is_not_shown_as_anothers() {
+    if !is_root() {
+        return println!("not run: needs root");
+    }
+    let write = "f=open('deep/tool','r+b'); import mmap; mmap.mmap(f.fileno(),0)[:4]=b'else'";
+    for (mode, refused) in [(0o4755, true), (0o2755, true), (0o755, false)] {
+        let place = Place::new(Caller::Root);
+        fs::create_dir(place.path("work/deep")).unwrap();
+        fs::write(place.path("work/deep/tool"), "some").unwrap();
+        fs::set_permissions(place.path("work/deep/tool"), fs::Permissions::from_mode(mode)).unwrap();
+        let text = place.run("work", &format!("/usr/bin/python3 -c \"{write}\"; echo ran"));
+        assert_eq!(text.contains("refused: ") && text.contains("deep/tool"), refused, "{mode:o}: {text}");
+        assert_eq!(text.contains("ran"), !refused, "{mode:o}: {text}");
+    }
+}
+
+pub fn a_directory_of_anothers_is_shown_to_an_id_that_nobody_has() {
+    if !is_root() {
+        return println!("not run: needs root");
+    }
+    for (uid, sudo, runs) in
+        [(Some(ORDINARY), None, false), (None, Some(ORDINARY), false), (Some(1_900_000_000), None, true)]
+    {
+        let place = Place::new(Caller::Root);
+        let mut command = place.command("work", "echo ran");
+        for (name, uid) in [(UID, uid), ("SUDO_UID", sudo)] {
+            command.envs(uid.map(|uid| (name, uid.to_string())));
+        }
+        let text = said(&command.output().unwrap());
+        assert_eq!((text == "ran", text.contains("belongs to uid 0")), (runs, !runs), "{text}");
     }
 }
 

@@ -1,13 +1,17 @@
 //! What is tried. Each begins with the same command outside, where that shows that it could have worked.
 
-use crate::names::what_is_hidden_is_hidden_under_all_its_names;
+use crate::names::{
+    a_directory_of_anothers_is_shown_to_an_id_that_nobody_has,
+    a_directory_with_a_program_that_raises_its_rights_is_not_shown_as_anothers,
+    what_is_hidden_is_hidden_under_all_its_names,
+};
 use crate::place::{Caller, HIDE, ORDINARY, Place, REFUSED, UID, callers, is_root, said};
 use crate::terminals::{
     a_terminal_only_to_write_to_gives_nothing_to_read, the_program_stops_and_goes_on_with_its_job,
     the_terminal_is_the_sessions_own,
 };
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -29,6 +33,14 @@ pub const ALL: &[(&str, fn())] = &[
     ("run_tmp_shm_and_dev_are_the_sessions_own", run_tmp_shm_and_dev_are_the_sessions_own),
     ("what_is_hidden_stays_hidden_for_the_next_session_too", what_is_hidden_stays_hidden_for_the_next_session_too),
     ("a_work_directory_that_is_home_or_avouchs_is_refused", a_work_directory_that_is_home_or_avouchs_is_refused),
+    (
+        "a_directory_with_a_program_that_raises_its_rights_is_not_shown_as_anothers",
+        a_directory_with_a_program_that_raises_its_rights_is_not_shown_as_anothers,
+    ),
+    (
+        "a_directory_of_anothers_is_shown_to_an_id_that_nobody_has",
+        a_directory_of_anothers_is_shown_to_an_id_that_nobody_has,
+    ),
     ("what_is_hidden_is_hidden_under_all_its_names", what_is_hidden_is_hidden_under_all_its_names),
     ("sockets_of_the_host_are_covered_in_every_profile", sockets_of_the_host_are_covered_in_every_profile),
     ("a_socket_that_the_profile_names_is_there_and_no_other", a_socket_that_the_profile_names_is_there_and_no_other),
@@ -78,7 +90,7 @@ fn no_process_of_roots_session_is_root() {
     if !is_root() {
         return println!("not run: needs root");
     }
-    for (asked, expected) in [(None, None), (Some("54322"), Some(54_322))] {
+    for (asked, expected) in [(None, None), (Some("1900000000"), Some(1_900_000_000))] {
         let place = Place::new(Caller::Root);
         let mut command = place.command("work", "sleep 20 & echo started; wait");
         if let Some(asked) = asked {
@@ -104,8 +116,7 @@ fn no_process_of_roots_session_is_root() {
     assert!(output.is_err() || said(&output.unwrap()).contains("--uid"));
 }
 
-/// What it reached there it would write as the owner of the work directory, without the session's list of calls: a
-/// set-user-id file of root's.
+/// What it reached there it would use and write as the session does, without the list of system calls.
 fn no_other_process_of_its_user_enters_roots_session() {
     if !is_root() {
         return println!("not run: needs root");
@@ -118,6 +129,7 @@ fn no_other_process_of_its_user_enters_roots_session() {
     let ways = ["cwd", "root", "ns/user", "ns/mnt", "ns/net", "fd/0"];
     for profile in PROFILES {
         let place = Place::new(Caller::Root);
+        chown(place.path("work"), Some(ORDINARY), Some(ORDINARY)).unwrap();
         let mut command = place.command(profile, "sleep 20 & echo started; wait");
         let mut child = command.env(UID, ORDINARY.to_string()).stdout(Stdio::piped()).spawn().unwrap();
         read_line(&mut child);
