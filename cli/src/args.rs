@@ -188,7 +188,7 @@ pub struct Run {
     /// Print what the program would reach, and end.
     #[arg(long)]
     pub explain: bool,
-    /// The user behind a contained session that root opens; never root.
+    /// The user behind a contained session that root opens: the owner of the work directory, or an id that nobody has; never root.
     #[arg(long, value_name = "UID", conflicts_with = "no_contain")]
     pub uid: Option<u32>,
     /// The program and its arguments.
