@@ -87,6 +87,8 @@ pub(crate) fn relay_contained(
     let signals = signals::Signals::take()?;
     let pty = master.map(Pty::over).transpose().map_err(LaunchError::Pty)?;
     begin(&control)?;
+    // Signals wait until there is a program that they can be passed on to. At the end of the connection there is none.
+    receive(&control)?;
     let mut relay = Relay { main: Pid::from_raw(init), signals, pty, watch, control: Some(control) };
     let code = relay.stay()?;
     relay.end()?;

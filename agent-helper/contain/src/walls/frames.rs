@@ -24,7 +24,7 @@ pub(crate) enum Kind {
     Failed = 3,
     /// `run` to the init: what to start.
     Launch = 4,
-    /// The first stage to `run`: the init runs.
+    /// The first stage to `run`: the init runs; and the init to `run`: the program does.
     Started = 6,
     /// The init to `run`: the program has stopped.
     Stopped = 5,

@@ -198,6 +198,7 @@ impl Ready {
             }
         };
         drop(start);
+        send(control, Kind::Started, &[], &[])?;
         let code = match self.look_after(control, child)? {
             Some(code) => code,
             None => self.stay(control, child)?,
@@ -226,7 +227,7 @@ impl Ready {
         let given = self.stdin.take().map_or_else(Stdio::null, Stdio::from);
         command.stdin(terminal(stdin)?.unwrap_or(given));
         // The program begins with nothing blocked. What ends in between is found after it; a signal to the first
-        // process of a namespace that arrives in between is dropped by the kernel, as it comes before the program.
+        // process of a namespace that arrives in between is dropped by the kernel, so `run` passes on none until then.
         signals::release()?;
         let child = command.spawn();
         self.signals.block()?;
