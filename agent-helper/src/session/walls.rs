@@ -184,6 +184,38 @@ mod tests {
     }
 
     #[test]
+    fn what_its_status_does_not_say_is_refused_each_with_its_reason() {
+        let status = || Status {
+            uids: [1001; 4],
+            gids: [100; 4],
+            groups: Vec::new(),
+            is_first: true,
+            filtered: true,
+            no_new_privs: true,
+        };
+        let judge = |status: Status| judge_status(&status, 1001).map_err(|refused| refused.code());
+        assert_eq!(judge(status()), Ok(()));
+        assert_eq!(judge(Status { is_first: false, ..status() }), Err("init_not_first"));
+        assert_eq!(judge(Status { filtered: false, ..status() }), Err("no_seccomp"));
+        assert_eq!(judge(Status { no_new_privs: false, ..status() }), Err("privileges_kept"));
+    }
+
+    /// Where the session's network namespace cannot be seen, its cookie alone says that it is the helper's.
+    #[test]
+    fn a_listener_in_the_helpers_own_network_is_outside_also_if_the_session_is_there_too() {
+        let init = Peer::behind(
+            rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap(),
+        )
+        .unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut own = listener::check(socket.into(), |_| false).unwrap();
+        assert!(look::listens(init.pid(), &own).unwrap(), "the control");
+        assert!(matches!(judge_listener(&init, &own), Err(NoWalls::Outside)));
+        own.network = None;
+        assert!(matches!(judge_listener(&init, &own), Err(NoWalls::OldKernel)));
+    }
+
+    #[test]
     fn a_session_runs_as_its_caller_or_for_root_as_anybody_but_root() {
         let status = |uids, gid, groups: &[u32]| Status {
             uids,

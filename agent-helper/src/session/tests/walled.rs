@@ -91,6 +91,11 @@ fn first_process(lacks: &str) -> First {
     words.extend(["unshare", "--kill-child", "--fork"].map(str::to_owned));
     let namespaces = ["user", "pid", "net", "ipc", "mount"].into_iter().filter(|kind| *kind != lacks);
     words.extend(namespaces.map(|kind| format!("--{kind}")));
+    if lacks == "route" {
+        // A way out that needs no network card: loopback under another name.
+        let way = "ip link set lo name out && ip link set out up && ip route add 10.0.0.0/8 dev out; exec \"$0\" \"$@\"";
+        words.extend(["--map-root-user", "sh", "-c", way].map(str::to_owned));
+    }
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg(&program);
     command.args(["--exact", "session::tests::walled::in_the_place_of_init", "--nocapture", "--test-threads=1"]);
@@ -225,10 +230,15 @@ async fn walls_that_are_only_said_to_be_there_are_refused_each_with_its_code() {
         ("no_new_privs", "no_seccomp"),
         ("listener", "listener_outside"),
         ("foreign", "listener_outside"),
+        ("route", "network_open"),
         ("uid", "uid_refused"),
     ] {
         if lie == "uid" && !root {
             println!("not run: needs root");
+            continue;
+        }
+        if lie == "route" && !["/sbin/ip", "/usr/sbin/ip", "/bin/ip"].iter().any(|ip| Path::new(ip).exists()) {
+            println!("no way out can be made here: there is no ip");
             continue;
         }
         let said = rig.run(&format!("walled~work/{lie}")).says().await;
