@@ -162,6 +162,11 @@ fn a_profile_is_found_by_name_and_a_built_in_one_is_not_overridden() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).expect("mode");
     assert!(matches!(Profile::find("mine", &only), Err(ProfileError::Unsafe(_))));
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(54_321), None).expect("owner");
+        assert!(matches!(Profile::find("mine", &only), Err(ProfileError::Unsafe(_))), "of another user");
+        std::os::unix::fs::chown(&file, Some(0), None).expect("owner");
+    }
     std::fs::write(&file, "#".repeat(MAX_FILE as usize + 1)).expect("file");
     assert!(matches!(Profile::find("mine", &only), Err(ProfileError::TooLarge(_))));
 }

@@ -135,6 +135,8 @@ mod tests {
 
     #[test]
     fn every_case_crosses_to_run_as_it_was() {
+        let kinds: std::collections::HashSet<_> = CASES.iter().map(|case| discriminant(&case(String::new()))).collect();
+        assert_eq!(kinds.len(), CASES.len(), "a case that stands twice stands in another's place");
         for case in CASES {
             let error = case("why".to_owned());
             let (number, detail) = error.parts();

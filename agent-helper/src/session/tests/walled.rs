@@ -93,7 +93,8 @@ fn first_process(lacks: &str) -> First {
     words.extend(namespaces.map(|kind| format!("--{kind}")));
     if lacks == "route" {
         // A way out that needs no network card: loopback under another name.
-        let way = "ip link set lo name out && ip link set out up && ip route add 10.0.0.0/8 dev out; exec \"$0\" \"$@\"";
+        let way =
+            "ip link set lo name out && ip link set out up && ip route add 10.0.0.0/8 dev out; exec \"$0\" \"$@\"";
         words.extend(["--map-root-user", "sh", "-c", way].map(str::to_owned));
     }
     let mut command = Command::new(&words[0]);
