@@ -39,6 +39,7 @@ impl Group {
         let directory = place.join(format!("avouch-{process}"));
         fs::create_dir(&directory).map_err(|error| not_ours(&place, &error))?;
         let group = Self { directory };
+        fs::create_dir(group.directory.join(INSIDE)).map_err(|error| not_ours(&place, &error))?;
         group.settle(process, limits).map_err(|error| not_ours(&place, &error))?;
         Ok(group)
     }
@@ -48,7 +49,9 @@ impl Group {
         self.write("pids.max", &limits.processes.to_string())?;
         // Not there on a kernel without swap accounting.
         let _ = self.write("memory.swap.max", "0");
-        self.write(PROCESSES, &process.to_string())
+        // One below: the group that a session is in is the top of what it can mount of them, where it may mount, and its
+        // own user's. Above that it changes nothing.
+        self.write(&format!("{INSIDE}/{PROCESSES}"), &process.to_string())
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
@@ -61,6 +64,7 @@ impl Drop for Group {
         for _ in 0..TRIES {
             // From Linux 5.14 on; whatever is in there ends with its pid namespace in any case.
             let _ = self.write("cgroup.kill", "1");
+            let _ = fs::remove_dir(self.directory.join(INSIDE));
             if !matches!(fs::remove_dir(&self.directory), Err(error) if error.kind() == io::ErrorKind::ResourceBusy) {
                 return;
             }
@@ -101,6 +105,8 @@ fn not_ours(place: &Path, error: &io::Error) -> String {
 
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 const PROCESSES: &str = "cgroup.procs";
+/// The group of the session's processes, in the one that has the limits.
+const INSIDE: &str = "session";
 const NO_V2: &str = "there is no cgroup v2 here";
 const NOT_DIVIDED: &str = "the cgroup above this process gives no memory and pids controllers";
 /// A cgroup can be removed once its last process is reaped: half a second at most.
@@ -148,7 +154,7 @@ mod tests {
         let group = Group::below(&own, 7, &LIMITS).expect("a group");
         let directory = root.path().join("app.slice/avouch-7");
         let read = |file| fs::read_to_string(directory.join(file)).expect(file);
-        assert_eq!([read("memory.max"), read("pids.max"), read("cgroup.procs")], ["536870912", "64", "7"]);
+        assert_eq!([read("memory.max"), read("pids.max"), read("session/cgroup.procs")], ["536870912", "64", "7"]);
         drop(group);
         assert_eq!(read("cgroup.kill"), "1", "whoever is left is ended");
     }
