@@ -202,7 +202,7 @@ fn a_directory_that_cannot_be_mapped_is_refused_with_uid_named() {
     wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir("/");
     let output = wrapped.output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(REFUSED)), "{}", said(&output));
-    assert!(said(&output).contains("name its owner with --uid"), "{}", said(&output));
+    assert!(said(&output).contains("belongs to the id named with --uid"), "{}", said(&output));
 }
 
 fn only_loopback_is_inside_and_the_listener_is_on_it() {
