@@ -143,6 +143,10 @@ fn in_the_place_of_init() {
     let _ = std::io::stdin().read(&mut [0]);
     if lacks == "asks" {
         // From behind the walls, as if the socket had been left where it can be reached.
+        let mut to = UnixStream::connect(std::env::var("TEST_INIT_ASKS").unwrap()).unwrap();
+        let hello = SessionHello { agent: "colleague".to_owned() };
+        let Kind::Terms(terms) = exchange(&mut to, &hello.encode_to_vec(), &[]) else { panic!("no terms") };
+        write!(&stream, "required {}; ", terms.contain_required).unwrap();
         for agent in ["colleague", "walled"] {
             let mut to = UnixStream::connect(std::env::var("TEST_INIT_ASKS").unwrap()).unwrap();
             let said = ask(&mut to, agent, None, &[super::walled::listener().as_fd()]);
@@ -261,8 +265,9 @@ async fn what_is_asked_for_behind_walls_stays_behind_them() {
     let (outer, inner) = said.split_once(" and inside ").unwrap();
     assert!(outer.ends_with(" contained"), "{said}");
     let answers: Vec<&str> = inner.split("; ").collect();
-    assert!(answers[0].starts_with("refused nested_uncontained "), "{said}");
-    assert!(answers[1].starts_with("refused inside_session "), "{said}");
+    assert_eq!(answers[0], "required true");
+    assert!(answers[1].starts_with("refused nested_uncontained "), "{said}");
+    assert!(answers[2].starts_with("refused inside_session "), "{said}");
     assert_eq!(rig.sessions.len(), 1);
     std::fs::set_permissions(rig.directory.path(), opener).unwrap();
 }
