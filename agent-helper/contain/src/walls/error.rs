@@ -31,7 +31,9 @@ pub enum ContainError {
     #[error("a contained session never runs as root, and no other id can be had: {0}; name one with --uid")]
     NoId(String),
     /// Root called, and the directory cannot be given to the session's id.
-    #[error("the work directory cannot be given to the session's id: {0}; start in one that belongs to the id named with --uid")]
+    #[error(
+        "the work directory cannot be given to the session's id: {0}; start in one that belongs to the id named with --uid"
+    )]
     IdMap(String),
     /// The work directory would show what no session may see.
     #[error("this cannot be a work directory: {0}")]
