@@ -183,12 +183,12 @@ fn told_by(walled: &Walled, mut helper: Command, place: &std::path::Path, around
 
 #[test]
 fn a_helper_in_a_pid_namespace_beside_its_agents_says_so() {
-    let walled = Walled::start("");
-    let mut around = vec!["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    if !rustix::process::geteuid().is_root() {
-        around.insert(1, "--map-current-user");
+    // A user namespace of one's own has no number for root, whose the directories above its sockets are.
+    if !needs_root() {
+        return;
     }
-    let (helper, place) = elsewhere(&walled, &around);
+    let walled = Walled::start("");
+    let (helper, place) = elsewhere(&walled, &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     let told = told_by(&walled, helper, &place, &["env"]);
     assert!(told.contains("(pid_namespace)") && told.contains("hostPID"), "{told}");
 }
