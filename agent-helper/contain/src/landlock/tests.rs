@@ -1,6 +1,7 @@
 use super::*;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_change};
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -98,13 +99,12 @@ fn strict_writes_nothing_outside_tmp_and_open_has_no_file_rules() {
 fn file_rules_forbid_mounts_and_open_leaves_them_to_sandboxes() {
     let place = Place::new();
     let mount = || {
-        let _ = rustix::process::geteuid();
         // A mount namespace of this thread's own, so that nothing of it is seen outside.
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-        let none: Option<&str> = None;
-        let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
-        nix::mount::mount(none, "/", none, private, none)?;
-        nix::mount::mount(Some("none"), &place.path("home"), Some("tmpfs"), nix::mount::MsFlags::empty(), none)
+        let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+        mount_change("/", private)
+            .and_then(|()| rustix::mount::mount("none", place.path("home"), "tmpfs", MountFlags::empty(), None))
+            .map_err(|error| Errno::from_raw(error.raw_os_error()))
     };
     let without = std::thread::scope(|scope| scope.spawn(mount).join().expect("thread"));
     if without.is_err() {

@@ -37,6 +37,8 @@ impl Group {
     fn below(own: &Path, process: u32, limits: &Limits) -> Result<Self, String> {
         let place = divided(own).ok_or_else(|| NOT_DIVIDED.to_owned())?;
         let directory = place.join(format!("avouch-{process}"));
+        // Left by a `run` that was killed: its processes are dead, or this number would not be another's now.
+        let _ = fs::remove_dir(directory.join(INSIDE)).and_then(|()| fs::remove_dir(&directory));
         fs::create_dir(&directory).map_err(|error| not_ours(&place, &error))?;
         let group = Self { directory };
         fs::create_dir(group.directory.join(INSIDE)).map_err(|error| not_ours(&place, &error))?;
@@ -151,8 +153,9 @@ mod tests {
         fs::write(root.path().join("app.slice/cgroup.subtree_control"), "cpu memory\n").expect("file");
         assert_eq!(Group::below(&own, 7, &LIMITS).expect_err("no pids"), NOT_DIVIDED);
         fs::write(root.path().join("app.slice/cgroup.subtree_control"), "cpu memory pids\n").expect("file");
-        let group = Group::below(&own, 7, &LIMITS).expect("a group");
         let directory = root.path().join("app.slice/avouch-7");
+        fs::create_dir_all(directory.join(INSIDE)).expect("left by a run that was killed");
+        let group = Group::below(&own, 7, &LIMITS).expect("a group");
         let read = |file| fs::read_to_string(directory.join(file)).expect(file);
         assert_eq!([read("memory.max"), read("pids.max"), read("session/cgroup.procs")], ["536870912", "64", "7"]);
         drop(group);

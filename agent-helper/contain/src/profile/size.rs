@@ -16,9 +16,7 @@ impl Size {
             Self::Bytes(bytes) => bytes,
             Self::Share(share) => {
                 let host = rustix::system::sysinfo();
-                let unit = u64::from(host.mem_unit.max(1));
-                #[allow(clippy::useless_conversion, reason = "the field is narrower on 32-bit machines")]
-                let total = u64::from(host.totalram).saturating_mul(unit);
+                let total = host.totalram.saturating_mul(u64::from(host.mem_unit.max(1)));
                 total / HUNDRED * u64::from(share)
             }
         }

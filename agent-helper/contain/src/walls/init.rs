@@ -179,7 +179,10 @@ fn timer(after: Duration) -> rustix::io::Result<OwnedFd> {
     let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
     let once = Itimerspec {
         it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
-        it_value: Timespec { tv_sec: i64::try_from(after.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 },
+        it_value: Timespec {
+            tv_sec: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(after.subsec_nanos()),
+        },
     };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
     Ok(timer)
@@ -203,7 +206,7 @@ impl Ready {
             Some(code) => code,
             None => self.stay(control, child)?,
         };
-        end();
+        self.end()?;
         Ok(code)
     }
 
@@ -305,6 +308,27 @@ impl Ready {
         }
     }
 
+    /// Asks what is left to end, and waits a little; what then is left the kernel kills.
+    fn end(&mut self) -> io::Result<()> {
+        let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+        let timer = timer(GRACE)?;
+        loop {
+            loop {
+                match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                    Ok(WaitStatus::StillAlive) => break,
+                    Err(Errno::ECHILD) => return Ok(()),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            let mut fds = [self.signals.as_fd(), timer.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let _ = poll(&mut fds, PollTimeout::NONE);
+            if fds[1].any().unwrap_or(false) {
+                return Ok(());
+            }
+            while self.signals.next()?.is_some() {}
+        }
+    }
+
     fn go_on(&self, child: Pid) {
         if self.terminal.is_some() && !self.background {
             self.foreground(child);
@@ -314,26 +338,9 @@ impl Ready {
     }
 }
 
-/// Asks what is left to end, and waits a little; what then is left the kernel kills.
-fn end() {
-    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
-    let step = Duration::from_millis(STEP_MS);
-    for _ in 0..GRACE.as_millis() / step.as_millis() {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => break,
-                Err(Errno::ECHILD) => return,
-                Ok(_) | Err(_) => {}
-            }
-        }
-        std::thread::sleep(step);
-    }
-}
-
 fn say(sentence: &str) {
     let _ = writeln!(io::stderr(), "avouch: {sentence}");
 }
 
 /// How long a process has after it was asked to end.
 const GRACE: Duration = Duration::from_millis(250);
-const STEP_MS: u64 = 10;
