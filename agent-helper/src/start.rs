@@ -117,6 +117,8 @@ impl Helper {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
             ledger: Arc::new(spool.clone()),
             sources: vec![sealed.clone()],
+            entrances: Arc::new(broker::Brokered::new(jwt.clone(), states.subscribe())),
+            owed: Arc::new(broker::NothingOwed),
             resolver: Arc::new(SystemResolver),
             clock: clock.clone(),
             egress: egress(&config.egress),

@@ -131,6 +131,7 @@ fn credential(credential: wire::Credential) -> Result<policy::Credential, Doubt>
     Ok(policy::Credential {
         name: name(&credential.name)?,
         source: name(&credential.source)?,
+        reference: avouch_words::Reference::default(),
         binding: policy::Binding::parse(&credential.binding).map_err(|_| Doubt::Unreadable)?,
     })
 }

@@ -1,13 +1,15 @@
 //! What the tests of this crate share.
 
-use crate::broker::{Ledger, Recording};
+use crate::broker::{Entrances, Ledger, Recording};
 use crate::identity::jwt::SignJwt;
 use crate::identity::{Answer, IdentityKey, Order, SignX509, Unreachable};
 use crate::issuer::AskFault;
 use crate::journal::Journal;
 use avouch_audit::record::HelperEvent;
+use avouch_policy::Caller;
+use avouch_sources::{Doing, Entrant, SourceFault, Who};
 use avouch_wire::issuer as wire;
-use avouch_words::{Bundle, Clock, JwtAuthority, Millis, Name, TrustDomain, X509Authority};
+use avouch_words::{Bundle, Clock, JwtAuthority, Millis, Name, Secret, TrustDomain, X509Authority};
 use futures_util::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -212,6 +214,25 @@ impl SignJwt for TestAuthority {
         let place = if self.mood() == Mood::OtherAgent { "agent" } else { "brokered/agent" };
         let token = self.token(&format!("spiffe://example.test/{place}/{}", whose.agent), &[audience], 300);
         Box::pin(async move { Ok(token) })
+    }
+}
+
+/// For sources that nobody has to enter.
+pub struct NoEntrance;
+
+impl Entrances for NoEntrance {
+    fn of(&self, _: &Caller) -> Arc<dyn Entrant> {
+        Arc::new(Self)
+    }
+}
+
+impl Entrant for NoEntrance {
+    fn who(&self) -> &Who {
+        &Who::Node
+    }
+
+    fn jwt<'a>(&'a self, _: &'a str) -> Doing<'a, Secret> {
+        Box::pin(async { Err(SourceFault::NoIdentity) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::binding::Binding;
 use crate::origin::{Host, Origin};
-use avouch_words::{Millis, Name, Ulid};
+use avouch_words::{Millis, Name, Reference, Ulid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where an agent is in its life (DESIGN §10).
@@ -36,6 +36,8 @@ pub struct Credential {
     pub name: Name,
     /// The source that holds the value.
     pub source: Name,
+    /// Where in the source it lies.
+    pub reference: Reference,
     /// Where it may go.
     pub binding: Binding,
 }

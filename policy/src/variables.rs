@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use crate::binding::Binding;
     use crate::state::{Credential, Grant, StateParts};
-    use avouch_words::{Millis, Ulid};
+    use avouch_words::{Millis, Reference, Ulid};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -48,7 +48,12 @@ mod tests {
     fn credential(text: &str, environment: &str) -> Credential {
         let json =
             format!(r#"{{"to":"https://{text}.test","methods":["GET"],"paths":["/**"],"slot":"bearer"{environment}}}"#);
-        Credential { name: name(text), source: name("sealed"), binding: Binding::parse(json.as_bytes()).unwrap() }
+        Credential {
+            name: name(text),
+            source: name("sealed"),
+            reference: Reference::default(),
+            binding: Binding::parse(json.as_bytes()).unwrap(),
+        }
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! What every source must hold, as one suite: adding a source is one file, and one call of [`hold`] in its tests.
 
 use crate::sealed::{VALUE_MAX, VALUE_MIN};
-use crate::{Source, SourceFault, Wanted};
+use crate::{Obligations, Part, Source, SourceFault, Wanted};
 
 /// What a source is tried with, and what it was prepared with for them.
-#[derive(Debug)]
 pub struct Prepared<'a> {
     /// A credential that has a value.
     pub held: &'a Wanted,
@@ -14,13 +13,15 @@ pub struct Prepared<'a> {
     pub missing: &'a Wanted,
     /// The first credential under a binding for which its value was not put; none for sources that do not keep it.
     pub other_binding: Option<&'a Wanted>,
+    /// Where it records what it owes.
+    pub owed: &'a dyn Obligations,
 }
 
 /// Tries a source; what it does wrong is told as a sentence, without the value.
 pub async fn hold(source: &dyn Source, prepared: Prepared<'_>) -> Result<(), String> {
     for _ in 0..2 {
-        match source.read(prepared.held).await {
-            Ok(lease) if lease.value.expose() == prepared.value => {}
+        match source.read(prepared.held, prepared.owed).await {
+            Ok(lease) if lease.part(Part::Value).is_some_and(|value| value.expose() == prepared.value) => {}
             Ok(_) => return Err("an honest read gives another value".to_owned()),
             Err(fault) => return Err(format!("an honest read fails: {fault}")),
         }
@@ -28,9 +29,9 @@ pub async fn hold(source: &dyn Source, prepared: Prepared<'_>) -> Result<(), Str
     if !(VALUE_MIN..=VALUE_MAX).contains(&prepared.value.len()) {
         return Err("the value is outside the lengths that can be injected".to_owned());
     }
-    expect(source, prepared.missing, SourceFault::Missing, "a credential without a value").await?;
+    expect(source, &prepared, prepared.missing, SourceFault::Missing, "a credential without a value").await?;
     if let Some(other) = prepared.other_binding {
-        expect(source, other, SourceFault::OtherBinding, "a value put for another binding").await?;
+        expect(source, &prepared, other, SourceFault::OtherBinding, "a value put for another binding").await?;
     }
     let shown = format!("{}", source.name());
     match shown.as_bytes().windows(prepared.value.len()).any(|bytes| bytes == prepared.value) {
@@ -39,8 +40,14 @@ pub async fn hold(source: &dyn Source, prepared: Prepared<'_>) -> Result<(), Str
     }
 }
 
-async fn expect(source: &dyn Source, asked: &Wanted, wanted: SourceFault, what: &str) -> Result<(), String> {
-    match source.read(asked).await {
+async fn expect(
+    source: &dyn Source,
+    prepared: &Prepared<'_>,
+    asked: &Wanted,
+    wanted: SourceFault,
+    what: &str,
+) -> Result<(), String> {
+    match source.read(asked, prepared.owed).await {
         Err(fault) if fault == wanted => Ok(()),
         Err(fault) => Err(format!("{what} gives the fault '{fault}' instead of '{wanted}'")),
         Ok(_) => Err(format!("{what} is given out")),

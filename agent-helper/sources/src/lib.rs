@@ -1,42 +1,65 @@
 //! Where secrets live: one file per source, behind one trait. A source is asked for a [`Wanted`], which the broker
-//! makes from a permit, and gives a value for that credential under that binding or one of a closed set of faults. It
-//! never says in a fault what it read.
+//! makes from a permit, and gives a [`Lease`] or one of a closed set of faults. It never says in a fault what it read,
+//! and whatever it owes its store for a lease is recorded before the lease is given on.
 
 pub mod conformance;
+pub mod entrant;
+pub mod lease;
 pub mod sealed;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use avouch_words::{Digest, Name, Secret};
+use avouch_words::{Digest, Millis, Name, Reference};
 
+pub use entrant::{Entrant, Who};
+pub use lease::{Lease, Obligation, ObligationKind, Obligations, Part};
 pub use sealed::SealedStore;
 
-/// A value on its way.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Lease, SourceFault>> + Send + 'a>>;
+/// Something that a source does, and by whose fault it was not done.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceFault>> + Send + 'a>>;
 
 /// A place where secrets live.
 pub trait Source: Send + Sync {
     /// The source's name, as credentials refer to it.
     fn name(&self) -> &Name;
-    /// The value of the credential, at least [`sealed::VALUE_MIN`] bytes of printable ASCII.
-    fn read<'a>(&'a self, wanted: &'a Wanted) -> Reading<'a>;
+    /// What kind of source it is, in the word that the settings use.
+    fn kind(&self) -> &'static str;
+    /// Whether a reference can be read as one of this source's; if not, a sentence that says what is wrong with it.
+    fn check_reference(&self, reference: &Reference) -> Result<(), String>;
+    /// One issue of the credential. What has to be given back at the store is told to `owed` before anything that
+    /// comes of it is given on; if it cannot be recorded, nothing is given.
+    fn read<'a>(&'a self, wanted: &'a Wanted, owed: &'a dyn Obligations) -> Doing<'a, Lease>;
+    /// Makes what is owed last longer, for whoever it was made for. The answer is its new end.
+    fn renew<'a>(&'a self, _owed: &'a Obligation, _entrant: &'a dyn Entrant) -> Doing<'a, Millis> {
+        Box::pin(async { Err(SourceFault::Denied) })
+    }
+    /// Gives back what is owed. `node` is the node itself: its role at the store can revoke and nothing else, so the
+    /// agent is not needed. What the store no longer knows is given back.
+    fn revoke<'a>(&'a self, _owed: &'a Obligation, _node: &'a dyn Entrant) -> Doing<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Forgets the logins that are held for an agent, and ends them at the store where the login itself can.
+    fn leave<'a>(&'a self, _agent: &'a Name) -> Doing<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
-/// Which value is asked for: a credential, and the digest of the binding that the decision judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which value is asked for, and by whom.
+#[derive(Clone)]
 pub struct Wanted {
     /// The credential.
     pub credential: Name,
-    /// The digest of its binding.
+    /// The digest of the binding that the decision judged.
     pub binding: Digest,
-}
-
-/// One issue of a credential.
-#[derive(Debug)]
-pub struct Lease {
-    /// The value.
-    pub value: Secret,
+    /// Where in the source it lies.
+    pub reference: Reference,
+    /// Whoever enters the source for it.
+    pub entrant: Arc<dyn Entrant>,
+    /// The value that was read last was refused where it was shown: what the source keeps of it is not good enough.
+    pub fresh: bool,
 }
 
 /// Why a source gave no value.
@@ -48,13 +71,28 @@ pub enum SourceFault {
     /// The value was put for another binding than the one now in force.
     #[error("the value was stored for another binding; it has to be put again")]
     OtherBinding,
+    /// The reference is none of this source's.
+    #[error("the credential's reference cannot be read by its source")]
+    Reference,
     /// The source does not let us.
     #[error("the source refuses")]
     Denied,
+    /// It is sealed: an operator has to open it.
+    #[error("the source is sealed")]
+    Sealed,
+    /// It asks to be asked later.
+    #[error("the source asks for {} s of patience", .0.as_secs())]
+    Busy(Duration),
     /// It does not answer, or not now.
     #[error("the source is not available")]
     Unavailable,
     /// What it gave is no value that could be injected and scrubbed, or was tampered with.
     #[error("the source gave something that is no usable value")]
     Garbage,
+    /// What is owed to it could not be recorded, so nothing was taken.
+    #[error("what is owed to the source could not be recorded")]
+    NotRecorded,
+    /// Who enters has no identity to show.
+    #[error("there is no brokered identity to enter the source with")]
+    NoIdentity,
 }

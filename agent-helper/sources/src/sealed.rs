@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use avouch_words::{Digest, Name, Secret};
+use avouch_words::{Digest, Name, Reference, Secret};
 use ring::aead::{Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 pub use backup::{BACKUP_MAX, MOST_BACKUPS};
 pub use key::KeyFault;
 
-use crate::{Lease, Reading, Source, SourceFault, Wanted};
+use crate::{Doing, Lease, Obligations, Source, SourceFault, Wanted};
 
 /// The shortest value: a shorter one could not be scrubbed from a reply without taking innocent text with it.
 pub const VALUE_MIN: usize = 8;
@@ -175,12 +175,20 @@ impl Source for SealedStore {
         &self.name
     }
 
-    fn read<'a>(&'a self, wanted: &'a Wanted) -> Reading<'a> {
+    fn kind(&self) -> &'static str {
+        "sealed"
+    }
+
+    fn check_reference(&self, reference: &Reference) -> Result<(), String> {
+        match reference.as_str() {
+            "" => Ok(()),
+            _ => Err("the sealed store finds a value by the credential's name: leave the reference out".to_owned()),
+        }
+    }
+
+    fn read<'a>(&'a self, wanted: &'a Wanted, _owed: &'a dyn Obligations) -> Doing<'a, Lease> {
         // A few hundred bytes of a local file: less work than handing it to another thread.
-        Box::pin(async move {
-            let value = self.open_value(&wanted.credential, &wanted.binding)?;
-            Ok(Lease { value })
-        })
+        Box::pin(async move { self.open_value(&wanted.credential, &wanted.binding).map(Lease::of) })
     }
 }
 

@@ -3,8 +3,10 @@
 //! carries the bytes is passed in as a [`Forward`].
 
 mod egress;
+mod entrance;
 mod ledger;
 mod open_calls;
+mod owed;
 mod passages;
 mod values;
 
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_policy::{Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide};
-use avouch_sources::Source;
+use avouch_sources::{Obligations, Source};
 use avouch_words::{Clock, Name, Ulid};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
@@ -23,10 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use avouch_config::crash_point;
 pub use egress::{Resolve, Resolving, SystemResolver};
+pub use entrance::{Brokered, Entrances};
 use ledger::Cause;
 pub(crate) use ledger::{End, Progress};
 pub use ledger::{Ledger, NotRecorded, Recording};
 use open_calls::{Entry, OpenCalls, Subject};
+pub use owed::NothingOwed;
 pub(crate) use passages::Tunnel;
 pub(crate) use values::Values;
 use values::Vault;
@@ -77,6 +81,10 @@ pub struct Parts {
     pub ledger: Arc<dyn Ledger>,
     /// Where values come from.
     pub sources: Vec<Arc<dyn Source>>,
+    /// With which identity sources are entered.
+    pub entrances: Arc<dyn Entrances>,
+    /// Where it is kept what sources are owed.
+    pub owed: Arc<dyn Obligations>,
     /// How names become addresses.
     pub resolver: Arc<dyn Resolve>,
     /// The time.
@@ -134,7 +142,7 @@ impl Broker {
     pub fn start(parts: Parts) -> Arc<Self> {
         let changes = parts.policy.state.clone();
         let broker = Arc::new(Self {
-            vault: Vault::new(parts.sources, Arc::clone(&parts.clock)),
+            vault: Vault::new(parts.sources, parts.entrances, parts.owed, Arc::clone(&parts.clock)),
             policy: parts.policy,
             ledger: parts.ledger,
             resolver: parts.resolver,

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use avouch_policy::{Fill, Permit, PolicyState, Slot};
-use avouch_sources::{Source, SourceFault, Wanted};
+use avouch_sources::{Obligations, Part, Source, SourceFault, Wanted};
 use avouch_words::{Clock, Digest, Millis, Name, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::entrance::Entrances;
 use crate::scrub::Needles;
 
 /// How long a value is kept.
@@ -41,6 +42,8 @@ pub(crate) struct Values {
 /// The sources by name, and what was read from them lately.
 pub(crate) struct Vault {
     sources: HashMap<Name, Arc<dyn Source>>,
+    entrances: Arc<dyn Entrances>,
+    owed: Arc<dyn Obligations>,
     kept: Mutex<HashMap<(Name, Digest), Kept>>,
     clock: Arc<dyn Clock>,
 }
@@ -52,9 +55,14 @@ struct Kept {
 }
 
 impl Vault {
-    pub(crate) fn new(sources: Vec<Arc<dyn Source>>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        sources: Vec<Arc<dyn Source>>,
+        entrances: Arc<dyn Entrances>,
+        owed: Arc<dyn Obligations>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let sources = sources.into_iter().map(|source| (source.name().clone(), source)).collect();
-        Self { sources, kept: Mutex::default(), clock }
+        Self { sources, entrances, owed, kept: Mutex::default(), clock }
     }
 
     /// The values that a permit fills.
@@ -68,12 +76,19 @@ impl Vault {
         }
         let mut filled = Vec::with_capacity(permit.fills().len());
         let mut needles = Vec::new();
+        let entrant = self.entrances.of(permit.caller());
         for fill in permit.fills() {
             let source = self.sources.get(fill.source()).ok_or(SourceFault::Unavailable)?;
-            let wanted = Wanted { credential: fill.credential().clone(), binding: fill.binding() };
-            let lease =
-                timeout(SOURCE_DEADLINE, source.read(&wanted)).await.map_err(|_| SourceFault::Unavailable)??;
-            filled.push(render(fill, &lease.value, &mut needles)?);
+            let wanted = Wanted {
+                credential: fill.credential().clone(),
+                binding: fill.binding(),
+                reference: fill.reference().clone(),
+                entrant: Arc::clone(&entrant),
+                fresh: false,
+            };
+            let reading = timeout(SOURCE_DEADLINE, source.read(&wanted, self.owed.as_ref()));
+            let lease = reading.await.map_err(|_| SourceFault::Unavailable)??;
+            filled.push(render(fill, lease.part(Part::Value).ok_or(SourceFault::Garbage)?, &mut needles)?);
         }
         let needles = Needles::new(needles.iter().map(Secret::expose)).map_err(|_| SourceFault::Garbage)?;
         let values = Arc::new(Values { filled, needles: Arc::new(needles) });
@@ -139,13 +154,15 @@ fn join(first: &[u8], second: &[u8]) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::NothingOwed;
+    use crate::testing::NoEntrance;
     use avouch_policy::request::Body;
     use avouch_policy::{
         Agent, AgentState, Binding, Caller, CanonicalRequest, Credential, Grant, Lock, LockTarget, StateParts, Verdict,
         decide,
     };
-    use avouch_sources::{Lease, Reading};
-    use avouch_words::Ulid;
+    use avouch_sources::{Doing, Lease};
+    use avouch_words::{Reference, Ulid};
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     #[derive(Default)]
@@ -168,9 +185,17 @@ mod tests {
             &self.0
         }
 
-        fn read<'a>(&'a self, _: &'a Wanted) -> Reading<'a> {
+        fn kind(&self) -> &'static str {
+            "counting"
+        }
+
+        fn check_reference(&self, _: &Reference) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn read<'a>(&'a self, _: &'a Wanted, _: &'a dyn Obligations) -> Doing<'a, Lease> {
             self.1.fetch_add(1, Ordering::SeqCst);
-            Box::pin(async { Ok(Lease { value: Secret::new(self.2.to_vec()) }) })
+            Box::pin(async { Ok(Lease::of(Secret::new(self.2.to_vec()))) })
         }
     }
 
@@ -180,7 +205,12 @@ mod tests {
 
     fn state(locks: Vec<Lock>) -> PolicyState {
         let binding = br#"{"to":"https://a.test","methods":["GET"],"paths":["/**"],"slot":"bearer"}"#;
-        let credential = Credential { name: name("c"), source: name("s"), binding: Binding::parse(binding).unwrap() };
+        let credential = Credential {
+            name: name("c"),
+            source: name("s"),
+            reference: Reference::default(),
+            binding: Binding::parse(binding).unwrap(),
+        };
         let id = Ulid::new(Millis(1), [1; 10]);
         PolicyState::new(StateParts {
             agents: ["x", "y"].map(|agent| Agent { name: name(agent), state: AgentState::Active }).into(),
@@ -203,7 +233,8 @@ mod tests {
 
     fn vault(value: &'static [u8]) -> (Vault, Arc<Counting>, Arc<Boot>) {
         let (source, clock) = (Arc::new(Counting(name("s"), AtomicUsize::new(0), value)), Arc::new(Boot::default()));
-        (Vault::new(vec![source.clone()], clock.clone()), source, clock)
+        let (entrances, owed) = (Arc::new(NoEntrance), Arc::new(NothingOwed));
+        (Vault::new(vec![source.clone()], entrances, owed, clock.clone()), source, clock)
     }
 
     fn kept(vault: &Vault) -> usize {

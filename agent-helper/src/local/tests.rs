@@ -1,8 +1,8 @@
 use super::*;
-use crate::broker::{Egress, Parts, PolicyHandle, SystemResolver, Unbound};
+use crate::broker::{Egress, NothingOwed, Parts, PolicyHandle, SystemResolver, Unbound};
 use crate::peer::connections;
 use crate::session::Sessions;
-use crate::testing::{Notes, name};
+use crate::testing::{NoEntrance, Notes, name};
 use avouch_wire::Message;
 use avouch_wire::issuer;
 use avouch_wire::local::helper_client::HelperClient;
@@ -39,6 +39,8 @@ async fn rig(operators: &[u32]) -> Rig {
         policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
         ledger: Arc::new(spool.clone()),
         sources: vec![sealed.clone()],
+        entrances: Arc::new(NoEntrance),
+        owed: Arc::new(NothingOwed),
         resolver: Arc::new(SystemResolver),
         clock: clock.clone(),
         egress: Egress { contained: Unbound::Deny, uncontained: Unbound::Deny, ports: BTreeSet::new() },

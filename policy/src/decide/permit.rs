@@ -4,7 +4,7 @@ use super::{Caller, permitted::Candidate};
 use crate::binding::{Binding, Slot};
 use crate::origin::{Host, Scheme};
 use crate::request::CanonicalRequest;
-use avouch_words::{Digest, Name, Ulid};
+use avouch_words::{Digest, Name, Reference, Ulid};
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,6 +29,7 @@ pub struct Permit {
 pub struct Fill {
     credential: Name,
     source: Name,
+    reference: Reference,
     slot: Slot,
     binding: Digest,
     grants: Vec<Ulid>,
@@ -135,7 +136,7 @@ impl Permit {
     }
 
     /// Equal for permits whose requests may share an upstream connection within one session: the same bindings of
-    /// the same credentials (rule B10).
+    /// the same credentials, from the same places (rule B10).
     pub fn pool_key(&self) -> Digest {
         self.pool
     }
@@ -147,6 +148,7 @@ impl Fill {
         Self {
             credential: credential.name.clone(),
             source: credential.source.clone(),
+            reference: credential.reference.clone(),
             slot: credential.binding.slot().clone(),
             binding: credential.binding.digest(),
             grants: candidate.grants.clone(),
@@ -161,6 +163,11 @@ impl Fill {
     /// The source that holds its value.
     pub fn source(&self) -> &Name {
         &self.source
+    }
+
+    /// Where in the source it lies.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
     }
 
     /// Where the value goes.
@@ -229,6 +236,10 @@ fn pool(fills: &[Fill]) -> Digest {
     let mut bytes = Vec::new();
     for fill in fills {
         bytes.extend_from_slice(fill.credential.as_str().as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(fill.source.as_str().as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(fill.reference.as_str().as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(fill.binding.as_bytes());
     }

@@ -8,6 +8,7 @@ use crate::origin::Origin;
 use crate::refusal::RefusalCode;
 use crate::request::{Body, CanonicalRequest};
 use crate::state::{Agent, Credential, Grant, Lock, LockTarget, StateParts};
+use avouch_words::Reference;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -46,7 +47,12 @@ fn header(header: &str) -> SlotSpec {
 }
 
 fn credential(text: &str, spec: &BindingSpec) -> Credential {
-    Credential { name: name(text), source: name("sealed"), binding: spec.check().unwrap() }
+    Credential {
+        name: name(text),
+        source: name("sealed"),
+        reference: Reference::default(),
+        binding: spec.check().unwrap(),
+    }
 }
 
 fn grant(number: u8, agent: &str, credential: &str) -> Grant {

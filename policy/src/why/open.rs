@@ -7,7 +7,7 @@ use crate::decide::Caller;
 use crate::origin::{Host, Scheme};
 use crate::request::CanonicalRequest;
 use crate::state::{Credential, StateParts};
-use avouch_words::Name;
+use avouch_words::{Name, Reference};
 use std::collections::BTreeSet;
 
 /// Credentials of the same origin that do not go with the request as things are.
@@ -73,7 +73,12 @@ pub(super) fn whole(change: Change) -> Change {
 pub(super) fn put(credentials: &mut Vec<Credential>, name: &Name, binding: &Binding) {
     match credentials.iter_mut().find(|credential| credential.name == *name) {
         Some(credential) => credential.binding = binding.clone(),
-        None => credentials.push(Credential { name: name.clone(), source: name.clone(), binding: binding.clone() }),
+        None => credentials.push(Credential {
+            name: name.clone(),
+            source: name.clone(),
+            reference: Reference::default(),
+            binding: binding.clone(),
+        }),
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::binding::{BindingSpec, Plain, SlotSpec};
 use crate::origin::Origin;
 use crate::state::{Agent, AgentState, Credential, Lock, LockTarget};
+use avouch_words::Reference;
 use proptest::prelude::*;
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -47,7 +48,12 @@ fn spec(to: &str, methods: &[&str], paths: &[&str], query: &[&str]) -> BindingSp
 }
 
 fn credential(text: &str, spec: &BindingSpec) -> Credential {
-    Credential { name: name(text), source: name("sealed"), binding: spec.check().unwrap() }
+    Credential {
+        name: name(text),
+        source: name("sealed"),
+        reference: Reference::default(),
+        binding: spec.check().unwrap(),
+    }
 }
 
 fn grant(number: u8, agent: &str, credential: &str) -> Grant {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::conformance::{Prepared, hold};
+use crate::{Entrant, Obligation, Who};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const VALUE: &[u8] = b"correct-horse-battery";
@@ -16,7 +18,36 @@ fn binding(path: &str) -> Digest {
 
 /// What is asked for under the binding to a path.
 fn wanted(credential: &str, path: &str) -> Wanted {
-    Wanted { credential: name(credential), binding: binding(path) }
+    Wanted {
+        credential: name(credential),
+        binding: binding(path),
+        reference: Reference::default(),
+        entrant: Arc::new(Nobody),
+        fresh: false,
+    }
+}
+
+/// The sealed store is on the node: nobody has to show an identity, and nothing is owed.
+struct Nobody;
+
+impl Entrant for Nobody {
+    fn who(&self) -> &Who {
+        &Who::Node
+    }
+
+    fn jwt<'a>(&'a self, _: &'a str) -> Doing<'a, Secret> {
+        unreachable!()
+    }
+}
+
+impl Obligations for Nobody {
+    fn record(&self, _: Obligation) -> Doing<'_, ()> {
+        unreachable!()
+    }
+
+    fn settled<'a>(&'a self, _: &'a Name, _: &'a str) -> Doing<'a, ()> {
+        unreachable!()
+    }
 }
 
 pub(super) struct Place {
@@ -43,7 +74,8 @@ async fn the_sealed_store_holds_what_sources_must_hold() {
     let store = place.open().unwrap();
     store.put(&name("github"), &binding("/x"), &Secret::new(VALUE.to_vec())).unwrap();
     let (held, missing, other) = (wanted("github", "/x"), wanted("other", "/x"), wanted("github", "/y"));
-    let prepared = Prepared { held: &held, value: VALUE, missing: &missing, other_binding: Some(&other) };
+    let prepared =
+        Prepared { held: &held, value: VALUE, missing: &missing, other_binding: Some(&other), owed: &Nobody };
     hold(&store, prepared).await.unwrap();
 }
 
@@ -165,7 +197,7 @@ fn neither_store_nor_faults_print_a_value() {
     let place = Place::new();
     let store = place.open().unwrap();
     store.put(&name("c"), &binding("/x"), &Secret::new(VALUE.to_vec())).unwrap();
-    let lease = Lease { value: store.open_value(&name("c"), &binding("/x")).unwrap() };
+    let lease = Lease::of(store.open_value(&name("c"), &binding("/x")).unwrap());
     let printed = format!("{store:?} {lease:?} {:?}", SourceFault::Garbage);
     assert!(!printed.contains("correct-horse"));
 }

@@ -228,7 +228,12 @@ async fn many_agents_at_once_never_carry_each_others_credentials() {
         let mut parts = world.parts.lock().unwrap();
         parts.agents.push(Agent { name: agent.clone(), state: AgentState::Active });
         parts.grants.push(Grant { id: id(), agent, credential: credential.clone() });
-        parts.credentials.push(Credential { name: credential, source: name("sealed"), binding: binding.clone() });
+        parts.credentials.push(Credential {
+            name: credential,
+            source: name("sealed"),
+            reference: Reference::default(),
+            binding: binding.clone(),
+        });
     }
     world.publish();
     let mut running = tokio::task::JoinSet::new();

@@ -11,12 +11,14 @@ mod tls;
 
 use super::{Anchor, Fence, Proxy, Session, SystemRoots};
 use crate::broker::{
-    Broker, Egress, Fresh, Ledger, NotRecorded, Parts, PolicyHandle, Recording, Resolve, Resolving, Unbound,
+    Broker, Egress, Fresh, Ledger, NotRecorded, NothingOwed, Parts, PolicyHandle, Recording, Resolve, Resolving,
+    Unbound,
 };
+use crate::testing::NoEntrance;
 use avouch_audit::record::HelperEvent;
 use avouch_policy::{Agent, AgentState, Binding, Caller, Credential, Grant, Lock, LockTarget, PolicyState, StateParts};
 use avouch_sources::SealedStore;
-use avouch_words::{Clock, Name, Secret, SystemClock, Ulid};
+use avouch_words::{Clock, Name, Reference, Secret, SystemClock, Ulid};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -276,6 +278,8 @@ impl World {
             policy: PolicyHandle { state: receiver, fresh: fresh.clone() },
             ledger,
             sources: vec![store.clone()],
+            entrances: Arc::new(NoEntrance),
+            owed: Arc::new(NothingOwed),
             resolver: Arc::new(Names(names)),
             clock: Arc::new(SystemClock),
             egress: Egress { contained: Unbound::Deny, uncontained: unbound, ports: BTreeSet::new() },
@@ -295,7 +299,12 @@ impl World {
         let binding = Binding::parse(binding.as_bytes()).unwrap();
         self.store.put(&name(credential), &binding.digest(), &Secret::new(SECRET.as_bytes().to_vec())).unwrap();
         let mut parts = self.parts.lock().unwrap();
-        parts.credentials.push(Credential { name: name(credential), source: name("sealed"), binding });
+        parts.credentials.push(Credential {
+            name: name(credential),
+            source: name("sealed"),
+            reference: Reference::default(),
+            binding,
+        });
         parts.grants.push(Grant { id: id(), agent: name("researcher"), credential: name(credential) });
         drop(parts);
         self.publish();

@@ -157,6 +157,7 @@ fn parts(state: &State, node: &Node) -> StateParts {
             .map(|credential| policy::Credential {
                 name: credential.name.clone(),
                 source: credential.source.clone(),
+                reference: avouch_words::Reference::default(),
                 binding: credential.binding.clone(),
             })
             .collect(),

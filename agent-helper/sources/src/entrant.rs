@@ -1,0 +1,27 @@
+//! Who enters a source: an agent's instance or the node, with a brokered identity that no workload is ever given.
+
+use avouch_words::{Name, Secret, Ulid};
+
+use crate::Doing;
+
+/// On whose behalf a source is entered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// An instance of an agent.
+    Agent {
+        /// The agent.
+        agent: Name,
+        /// Which of its instances.
+        instance: Ulid,
+    },
+    /// The node itself, to give back what is owed.
+    Node,
+}
+
+/// Somebody who can enter a source.
+pub trait Entrant: Send + Sync {
+    /// Who it is.
+    fn who(&self) -> &Who;
+    /// A brokered JWT-SVID for one reserved audience, in compact form.
+    fn jwt<'a>(&'a self, audience: &'a str) -> Doing<'a, Secret>;
+}
