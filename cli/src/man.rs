@@ -41,7 +41,7 @@ fn pages() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 }
 
 fn collect(command: &Command, pages: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
-    let man = Man::new(command.clone()).source(SOURCE).manual(MANUAL);
+    let man = Man::new(command.clone()).date(REVISED).source(SOURCE).manual(MANUAL);
     pages.push((man.get_filename().into(), page(&man, command)?));
     command.get_subcommands().filter(|one| !one.is_hide_set()).try_for_each(|one| collect(one, pages))
 }
@@ -63,7 +63,8 @@ fn page(man: &Man, command: &Command) -> io::Result<Vec<u8>> {
     if command.get_after_help().is_some() {
         man.render_extra_section(&mut page)?;
     }
-    Ok(page)
+    let page = String::from_utf8(page).map_err(io::Error::other)?;
+    Ok(page.replace(BROKEN_TWICE, SPACE).into_bytes())
 }
 
 /// Lines as they are: they are commands.
@@ -78,6 +79,11 @@ fn examples_section(text: &str) -> Roff {
     roff
 }
 
+/// When the manual last changed in more than words.
+const REVISED: &str = "2026-11-21";
+/// How an empty line between paragraphs is rendered, and the macro that is meant for it.
+const BROKEN_TWICE: &str = ".br\n\n.br\n";
+const SPACE: &str = ".sp\n";
 const SOURCE: &str = concat!("avouch ", env!("CARGO_PKG_VERSION"));
 const MANUAL: &str = "avouch";
 
