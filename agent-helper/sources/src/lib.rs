@@ -4,8 +4,13 @@
 
 pub mod conformance;
 pub mod entrant;
+pub mod exec;
+pub mod file;
 pub mod lease;
 pub mod sealed;
+#[cfg(test)]
+mod testing;
+mod value;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +20,8 @@ use std::time::Duration;
 use avouch_words::{Digest, Millis, Name, Reference};
 
 pub use entrant::{Entrant, Who};
+pub use exec::{Command, CommandSource};
+pub use file::{FileSource, MAX_READS};
 pub use lease::{Lease, Obligation, ObligationKind, Obligations, Part};
 pub use sealed::SealedStore;
 
@@ -32,6 +39,12 @@ pub trait Source: Send + Sync {
     /// One issue of the credential. What has to be given back at the store is told to `owed` before anything that
     /// comes of it is given on; if it cannot be recorded, nothing is given.
     fn read<'a>(&'a self, wanted: &'a Wanted, owed: &'a dyn Obligations) -> Doing<'a, Lease>;
+    /// Whether what was read as this version is still what lies there, as far as the source can tell without asking
+    /// anybody: a file that was replaced, a change that it was told of. Whoever keeps a value asks before each use, so
+    /// this neither waits nor fails.
+    fn is_current(&self, _reference: &Reference, _version: &str) -> bool {
+        true
+    }
     /// Makes what is owed last longer, for whoever it was made for. The answer is its new end.
     fn renew<'a>(&'a self, _owed: &'a Obligation, _entrant: &'a dyn Entrant) -> Doing<'a, Millis> {
         Box::pin(async { Err(SourceFault::Denied) })

@@ -198,7 +198,8 @@ impl std::fmt::Debug for SealedStore {
     }
 }
 
-fn check(value: &Secret) -> Result<(), PutFault> {
+/// Whether a value can be injected and scrubbed.
+pub(crate) fn check(value: &Secret) -> Result<(), PutFault> {
     match value.len() {
         0..VALUE_MIN => Err(PutFault::TooShort),
         VALUE_MIN..=VALUE_MAX if value.expose().iter().all(|b| (b' '..=b'~').contains(b)) => Ok(()),
