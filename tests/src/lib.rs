@@ -5,6 +5,7 @@ mod dev;
 mod installation;
 pub mod page;
 pub mod place;
+pub mod servers;
 mod service;
 mod world;
 
