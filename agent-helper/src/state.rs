@@ -4,7 +4,7 @@
 use crate::freshness::Doubt;
 use avouch_policy as policy;
 use avouch_wire::issuer as wire;
-use avouch_words::{Bundle, JwtAuthority, Millis, Name, Selector, TrustDomain, Ulid, X509Authority};
+use avouch_words::{Bundle, JwtAuthority, Millis, Name, Reference, Selector, TrustDomain, Ulid, X509Authority};
 use rustls_pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -131,7 +131,7 @@ fn credential(credential: wire::Credential) -> Result<policy::Credential, Doubt>
     Ok(policy::Credential {
         name: name(&credential.name)?,
         source: name(&credential.source)?,
-        reference: avouch_words::Reference::default(),
+        reference: Reference::parse(&credential.reference).map_err(|_| Doubt::Unreadable)?,
         binding: policy::Binding::parse(&credential.binding).map_err(|_| Doubt::Unreadable)?,
     })
 }

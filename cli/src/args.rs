@@ -1,8 +1,12 @@
 //! The command line: nouns, verbs and flags, and how their values are read.
 
+mod bound;
+mod credential;
 mod first_day;
 mod secret;
 
+pub use bound::Bound;
+pub use credential::{CredentialCreate, CredentialVerb};
 pub use first_day::{Completions, Import, ManPages, Shell, Why};
 pub use secret::{PresetVerb, SecretPut, SecretVerb};
 
@@ -80,7 +84,7 @@ pub enum Command {
         #[command(subcommand)]
         verb: AgentVerb,
     },
-    /// Credentials: what is bound where. Values are never shown.
+    /// Credentials: what is bound where, and where it lies. Values are never shown.
     #[command(before_help = "Example:\n  avouch credential list")]
     Credential {
         /// Verb.
@@ -266,14 +270,6 @@ pub struct AgentCreate {
     /// Lifetime of its JWT-SVIDs.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub jwt_ttl: Option<Duration>,
-}
-
-/// `credential`.
-#[derive(Debug, Subcommand)]
-pub enum CredentialVerb {
-    /// List the credentials with their bindings.
-    #[command(before_help = "Example:\n  avouch credential list")]
-    List,
 }
 
 /// `grant`.

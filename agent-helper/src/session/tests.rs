@@ -97,6 +97,7 @@ fn rig() -> Rig {
             r#"{{"to":"https://{name}.test","methods":["GET"],"paths":["/**"],"slot":"bearer","environment":{{"name":"{variable}"}}}}"#
         );
         state.credentials.push(wire::Credential {
+            reference: String::new(),
             name: (*name).to_owned(),
             source: "sealed".to_owned(),
             binding: binding.into_bytes(),

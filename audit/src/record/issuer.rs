@@ -119,6 +119,9 @@ events! {
             credential: Name,
             /// Its source.
             source: Name,
+            /// Where in the source it lies, if the source needs to be told.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reference: Option<Outside<512>>,
             /// SHA-256 of the canonical binding.
             binding: Digest,
         }

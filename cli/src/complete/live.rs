@@ -28,6 +28,16 @@ pub fn credentials() -> Vec<CompletionCandidate> {
     })
 }
 
+/// Sources that credentials lie in.
+pub fn sources() -> Vec<CompletionCandidate> {
+    ask(async |mut issuer| {
+        let reply = issuer.list_credentials(ListCredentialsRequest {}).await.ok()?.into_inner();
+        let sources = reply.credentials.into_iter().map(|credential| credential.source);
+        let sources: BTreeSet<String> = sources.filter(|source| source != crate::verbs::secret::SOURCE).collect();
+        Some(sources.into_iter().map(|source| (source, String::new())).collect())
+    })
+}
+
 /// IDs of grants, with what they grant.
 pub fn grants() -> Vec<CompletionCandidate> {
     ask(async |mut issuer| {

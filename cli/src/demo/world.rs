@@ -113,7 +113,7 @@ impl IssuerPart {
             PutSecretRequest { credential: name.to_owned(), binding: binding.clone(), value: value.expose().to_vec() };
         helper.put_secret(sealed).await.map_err(|status| replies::failure(&status))?;
         let source = crate::verbs::secret::SOURCE.to_owned();
-        let request = PutCredentialRequest { name: name.to_owned(), source, binding };
+        let request = PutCredentialRequest { name: name.to_owned(), source, binding, ..Default::default() };
         self.admin.put_credential(request).await.map_err(|status| replies::failure(&status))?;
         let request = CreateGrantRequest { agent: "researcher".to_owned(), credential: name.to_owned() };
         self.admin.create_grant(request).await.map_err(|status| replies::failure(&status))?;

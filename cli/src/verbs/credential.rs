@@ -1,18 +1,48 @@
-//! `credential list`.
+//! `credential create|list`.
 
-use super::Context;
-use crate::args::CredentialVerb;
-use crate::failure::Failure;
+use super::{Context, bound, secret};
+use crate::args::{CredentialCreate, CredentialVerb};
+use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Table, next, talk};
+use crate::progress::{self, SETTLING};
 use crate::replies;
 use avouch_policy::Binding;
-use avouch_wire::admin::{Credential, ListCredentialsRequest};
+use avouch_wire::admin::{Credential, ListCredentialsRequest, PutCredentialRequest};
 use avouch_words::Millis;
 use serde_json::Value;
 
-/// Lists the credentials with their bindings.
+/// Binds what lies in a source, or lists what is bound.
 pub async fn run(context: &Context, verb: CredentialVerb) -> Result<(), Failure> {
-    let CredentialVerb::List = verb;
+    match verb {
+        CredentialVerb::Create(create) => self::create(context, &create).await,
+        CredentialVerb::List => list(context).await,
+    }
+}
+
+async fn create(context: &Context, create: &CredentialCreate) -> Result<(), Failure> {
+    if create.source.as_str() == secret::SOURCE {
+        let sentence = format!("the source {} is the node's own store, which is given the value", secret::SOURCE);
+        return Err(Failure::new(Exit::Usage, sentence).then(format!("avouch secret put {} ...", create.name)));
+    }
+    let binding = bound::bind(&create.name, &create.bound)?;
+    let request = PutCredentialRequest {
+        name: create.name.to_string(),
+        source: create.source.to_string(),
+        reference: create.reference.to_string(),
+        binding: binding.canonical_json().to_vec(),
+        only_new: !create.replace,
+    };
+    let mut admin = context.admin().await?;
+    let reply = progress::during(SETTLING, async {
+        admin.put_credential(request).await.map_err(|status| replies::failure(&status))
+    });
+    let made = reply.await?.into_inner();
+    context.output.one(&table(&[made], context.output.now()))?;
+    next(format!("avouch grant create --agent AGENT --credential {}", create.name));
+    Ok(())
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
     let reply = context.admin().await?.list_credentials(ListCredentialsRequest {}).await;
     let credentials = reply.map_err(|status| replies::failure(&status))?.into_inner().credentials;
     context.output.list(&table(&credentials, context.output.now()))?;
@@ -25,7 +55,7 @@ pub async fn run(context: &Context, verb: CredentialVerb) -> Result<(), Failure>
 
 /// Credentials with their bindings; never a value.
 pub fn table(credentials: &[Credential], now: Millis) -> Table {
-    let mut table = Table::new(&["name", "source", "to", "methods", "paths", "as", "created", "binding"]);
+    let mut table = Table::new(&["name", "source", "reference", "to", "methods", "paths", "as", "created", "binding"]);
     for credential in credentials {
         let binding = Binding::parse(&credential.binding).ok();
         let spec = binding.as_ref().map(Binding::spec);
@@ -33,6 +63,7 @@ pub fn table(credentials: &[Credential], now: Millis) -> Table {
         table.row(vec![
             Cell::text(&credential.name),
             Cell::text(&credential.source),
+            Cell::text(&credential.reference),
             or_unread(spec.as_ref().map(|spec| Cell::text(&spec.to))),
             or_unread(spec.as_ref().map(|spec| Cell::list(&spec.methods))),
             or_unread(spec.as_ref().map(|spec| Cell::list(&spec.paths))),

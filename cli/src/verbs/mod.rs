@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod bound;
 pub mod credential;
 pub mod explain;
 pub mod grant;

@@ -165,7 +165,7 @@ fn text(preset: &Preset) -> String {
 mod tests {
     use super::*;
     use crate::args::{Cli, Command, SecretVerb};
-    use crate::verbs::secret::bind;
+    use crate::verbs::bound::bind;
     use clap::Parser as _;
 
     /// As a shell splits it: words with quotes round them stay whole.
@@ -186,7 +186,7 @@ mod tests {
     fn the_commands_shown_are_commands_and_the_narrow_one_binds_less() {
         for preset in presets::all().unwrap() {
             let parse = |line: &str| match Cli::try_parse_from(words(line)).unwrap().command {
-                Command::Secret { verb: SecretVerb::Put(put) } => bind(&put).unwrap().spec(),
+                Command::Secret { verb: SecretVerb::Put(put) } => bind(&put.name, &put.bound).unwrap().spec(),
                 _ => panic!("{line}"),
             };
             let (whole, less) = (parse(&put(&preset)), parse(&put_less(&preset, &preset.narrow)));

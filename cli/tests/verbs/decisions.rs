@@ -105,7 +105,8 @@ pub fn known() -> String {
 pub fn why(decision: &str) -> Option<WhyReply> {
     let allowed = || Judgement { verdict: "allowed".into(), enough: true, ..Default::default() };
     let narrow = br#"{"methods":["GET"],"paths":["/orgs/x"],"slot":"bearer","to":"https://api.example.test:443"}"#;
-    let bind = admin::Bind { credential: "github-2".into(), binding: narrow.to_vec(), replaces: false };
+    let bind =
+        admin::Bind { credential: "github-2".into(), binding: narrow.to_vec(), replaces: false, ..Default::default() };
     let lock = Ulid::parse("01K9ZQ3M6X5T8W4V2R7N1C0BDE").unwrap();
     let (events, now) = match Ulid::parse(decision).ok()? {
         decision if decision == id(1) => {
@@ -129,7 +130,12 @@ pub fn why(decision: &str) -> Option<WhyReply> {
             let binding = format!(
                 r#"{{"methods":["POST"],"paths":["{path}"],"slot":"bearer","to":"https://api.github.com:443"}}"#
             );
-            let bind = admin::Bind { credential: "github".into(), binding: binding.into_bytes(), replaces: false };
+            let bind = admin::Bind {
+                credential: "github".into(),
+                binding: binding.into_bytes(),
+                replaces: false,
+                ..Default::default()
+            };
             let changes = vec![Kind::Bind(bind), Kind::Grant("github".into())];
             let now = Judgement { misses: Vec::new(), ..refused_now("not_granted", changes) };
             (vec![denied(if method == "TUNNEL" { 11 } else { 12 }, "unbound_host", None, Some(request))], Some(now))

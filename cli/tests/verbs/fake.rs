@@ -84,7 +84,13 @@ fn agent(name: &str, owner: &str, nodes: Vec<String>, selectors: Vec<String>) ->
 
 fn credential(name: &str) -> Credential {
     let binding = br#"{"methods":["GET"],"paths":["/repos/**"],"slot":"bearer","to":"https://api.example.test:443"}"#;
-    Credential { name: name.into(), source: "sealed".into(), binding: binding.to_vec(), created_ms: NOW }
+    Credential {
+        name: name.into(),
+        source: "sealed".into(),
+        binding: binding.to_vec(),
+        created_ms: NOW,
+        reference: String::new(),
+    }
 }
 
 fn grant(agent: &str, credential: &str) -> Grant {
@@ -152,8 +158,14 @@ impl Admin for Heard {
 
     async fn put_credential(&self, request: Request<PutCredentialRequest>) -> Reply<Credential> {
         let asked = request.into_inner();
-        self.0.lock().unwrap().push(format!("bound {}", asked.name));
-        Ok(Response::new(credential(&asked.name)))
+        let lies = match asked.reference.is_empty() {
+            true => String::new(),
+            false => format!(" to {} of {}", asked.reference, asked.source),
+        };
+        self.0.lock().unwrap().push(format!("bound {}{lies}", asked.name));
+        let Credential { binding, created_ms, .. } = credential(&asked.name);
+        let PutCredentialRequest { name, source, reference, .. } = asked;
+        Ok(Response::new(Credential { name, source, binding, created_ms, reference }))
     }
 
     async fn list_credentials(&self, _: Request<ListCredentialsRequest>) -> Reply<ListCredentialsReply> {

@@ -121,6 +121,26 @@ fn a_secret_is_sealed_first_and_then_bound_and_never_printed() {
 }
 
 #[test]
+fn a_credential_that_lies_elsewhere_is_bound_and_no_value_is_asked_for() {
+    let daemons = Daemons::start();
+    let made = json(&daemons, "credential create c --source vault --ref kv2:secret/ci#token --preset github");
+    assert_eq!((&made["source"], &made["reference"]), (&json!("vault"), &json!("kv2:secret/ci#token")));
+    assert_eq!(daemons.heard(), ["bound c to kv2:secret/ci#token of vault"]);
+    let long = format!("credential create c --source vault --ref {} --preset github", "x".repeat(513));
+    for (line, sentence) in [
+        ("credential create c --source sealed --preset github", "avouch secret put c"),
+        (long.as_str(), "at most 512"),
+        ("credential create c --ref x --preset github", "--source"),
+        ("credential create c --source vault --ref x", "--to"),
+    ] {
+        let output = daemons.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(sentence), "{line}");
+    }
+    assert_eq!(daemons.heard().len(), 1, "nothing was sent");
+}
+
+#[test]
 fn a_value_that_is_typed_is_not_shown_and_the_terminal_is_put_right() {
     let daemons = Daemons::start();
     let line = "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer";

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 type Shape = (&'static str, &'static str, &'static [&'static str]);
 
 const AGENT: &[&str] = &["name", "owner", "nodes", "selectors", "x509_ttl", "jwt_ttl", "created", "id"];
-const CREDENTIAL: &[&str] = &["name", "source", "to", "methods", "paths", "as", "created", "binding"];
+const CREDENTIAL: &[&str] = &["name", "source", "reference", "to", "methods", "paths", "as", "created", "binding"];
 const GRANT: &[&str] = &["id", "agent", "credential", "created"];
 const LOCK: &[&str] = &["id", "agent", "reason", "author", "created", "expires", "ended"];
 const LOCKED: &[&str] =
@@ -63,6 +63,7 @@ const SHAPES: &[Shape] = &[
     ("node list", "node list", &["id", "connected", "joined", "svid_expires", "version", "selectors"]),
     ("agent create", "agent create a --owner me --selector unix:uid:7", AGENT),
     ("agent list", "agent list", AGENT),
+    ("credential create", "credential create c --source vault --ref kv2:secret/ci#token --preset github", CREDENTIAL),
     ("credential list", "credential list", CREDENTIAL),
     (
         "secret put",

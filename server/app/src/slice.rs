@@ -28,6 +28,7 @@ pub(crate) fn of(app: &App, state: &State, node: &Node) -> issuer::State {
                 name: credential.name.to_string(),
                 source: credential.source.to_string(),
                 binding: credential.binding.canonical_json().to_vec(),
+                reference: credential.reference.to_string(),
             })
             .collect(),
         grants: slice

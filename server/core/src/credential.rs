@@ -2,7 +2,7 @@
 
 use crate::refusal::Invalid;
 use avouch_policy::Binding;
-use avouch_words::{Millis, Name, Ulid};
+use avouch_words::{Millis, Name, Reference, Ulid};
 
 /// A named secret in a source, with the only places it may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Credential {
     pub name: Name,
     /// The source it lives in.
     pub source: Name,
+    /// Where in the source it lies.
+    pub reference: Reference,
     /// Where it may go.
     pub binding: Binding,
     /// When it was first put.
@@ -19,10 +21,14 @@ pub struct Credential {
 
 impl Credential {
     /// What an operator writes, checked.
-    pub fn check(name: &str, source: &str, binding: &[u8], now: Millis) -> Result<Self, Invalid> {
+    pub fn check(name: &str, source: &str, reference: &str, binding: &[u8], now: Millis) -> Result<Self, Invalid> {
+        if source == SEALED && !reference.is_empty() {
+            return Err(Invalid::new("reference", "a value that the nodes seal themselves has none"));
+        }
         Ok(Self {
             name: Name::parse(name).map_err(|fault| Invalid::new("name", fault))?,
             source: Name::parse(source).map_err(|fault| Invalid::new("source", fault))?,
+            reference: Reference::parse(reference).map_err(|fault| Invalid::new("reference", fault))?,
             binding: Binding::parse(binding).map_err(|fault| Invalid::new("binding", fault))?,
             created: now,
         })
@@ -41,3 +47,6 @@ pub struct Grant {
     /// Since when.
     pub created: Millis,
 }
+
+/// The source that every node has: the store sealed on it. A value lies there under its credential's name.
+pub const SEALED: &str = "sealed";

@@ -82,7 +82,7 @@ mod tests {
 
     fn credential(name: &str) -> Credential {
         let binding = format!(r#"{{"to":"https://{name}.test:443","methods":["GET"],"paths":["/x"],"slot":"bearer"}}"#);
-        Credential::check(name, "sealed", binding.as_bytes(), NOW).unwrap()
+        Credential::check(name, "sealed", "", binding.as_bytes(), NOW).unwrap()
     }
 
     fn world() -> World {

@@ -1,4 +1,4 @@
-//! Credentials: names and bindings, never values.
+//! Credentials: names, where their values lie, and bindings; never values.
 
 use crate::MAX_PAGE;
 use crate::cells::Cells;
@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::tx::{Read, Tx};
 use avouch_core::Credential;
 use avouch_policy::Binding;
-use avouch_words::Name;
+use avouch_words::{Name, Reference};
 use sqlx::sqlite::SqliteRow;
 
 impl Read {
@@ -31,15 +31,17 @@ impl Read {
 }
 
 impl Tx {
-    /// Makes the credential, or replaces its source and binding. Its making stays when it was.
+    /// Makes the credential, or replaces its source, reference and binding. Its making stays when it was.
     pub async fn put_credential(&mut self, credential: &Credential) -> Result<(), StoreError> {
         self.change_state().await?;
         sqlx::query(
-            "INSERT INTO credentials (name, source, binding, created_ms) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (name) DO UPDATE SET source = excluded.source, binding = excluded.binding",
+            "INSERT INTO credentials (name, source, reference, binding, created_ms) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (name) DO UPDATE
+             SET source = excluded.source, reference = excluded.reference, binding = excluded.binding",
         )
         .bind(credential.name.as_str())
         .bind(credential.source.as_str())
+        .bind(credential.reference.as_str())
         .bind(credential.binding.canonical_json())
         .bind(credential.created.0)
         .execute(self.sql())
@@ -53,6 +55,7 @@ fn credential(row: &SqliteRow) -> Result<Credential, StoreError> {
     Ok(Credential {
         name: cells.name("name")?,
         source: cells.name("source")?,
+        reference: cells.read("reference", |text| Reference::parse(text).ok())?,
         binding: Binding::parse(cells.raw("binding")?).map_err(|_| cells.damaged("binding"))?,
         created: cells.millis("created_ms")?,
     })

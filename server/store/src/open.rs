@@ -118,6 +118,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         made(1, "init", include_str!("../migrations/sqlite/0001_init.sql")),
         made(2, "traces", include_str!("../migrations/sqlite/0002_traces.sql")),
+        made(3, "reference", include_str!("../migrations/sqlite/0003_reference.sql")),
     ])
 }
 

@@ -71,7 +71,7 @@ fn node(text: &str) -> Node {
 
 fn credential(host: &str) -> Credential {
     let binding = format!(r#"{{"to":"https://{host}:443","methods":["GET"],"paths":["/x"],"slot":"bearer"}}"#);
-    Credential::check("github", "sealed", binding.as_bytes(), NOW).unwrap()
+    Credential::check("github", "vault", "kv2:secret/ci#token@3", binding.as_bytes(), NOW).unwrap()
 }
 
 fn lock(n: u8, agent: &str) -> Lock {

@@ -3,6 +3,7 @@
 use super::record::Record;
 use crate::output::quote;
 use crate::presets;
+use crate::verbs::secret::SOURCE;
 use avouch_policy::request::TUNNEL;
 use avouch_policy::{Binding, BindingSpec, EnvironmentSpec, Origin, RefusalCode, SlotSpec};
 use avouch_wire::admin::change::Kind;
@@ -80,10 +81,9 @@ fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential])
             vec!["avouch status".to_owned()],
             "The helper could not write its records: look at the disk that holds its state.".to_owned(),
         ),
-        RefusalCode::SourceUnavailable => (
-            credentials.iter().filter_map(put_again).collect(),
-            format!("{} holds no value under this binding: put it there again.", record.node),
-        ),
+        RefusalCode::SourceUnavailable => {
+            (credentials.iter().filter_map(put_again).collect(), no_value(record, credentials))
+        }
         RefusalCode::UpstreamUnreachable => (
             Vec::new(),
             format!(
@@ -114,8 +114,25 @@ fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential])
     (commands, Some(advice).filter(|advice| !advice.is_empty()))
 }
 
+/// Why a source gave nothing, as far as can be said from here.
+fn no_value(record: &Record, credentials: &[Credential]) -> String {
+    match credentials.iter().find(|credential| !is_sealed(&credential.source)) {
+        Some(Credential { name, source, .. }) => {
+            format!("{} was not given {name} by its source {source}: its log says why.", record.node)
+        }
+        None => format!("{} holds no value under this binding: put it there again.", record.node),
+    }
+}
+
+/// Only what the node itself seals can be put there.
 fn put_again(credential: &Credential) -> Option<String> {
-    put(&Bind { credential: credential.name.clone(), binding: credential.binding.clone(), replaces: true })
+    let Credential { name, source, binding, .. } = credential.clone();
+    put(&Bind { credential: name, binding, replaces: true, source, reference: String::new() })
+        .filter(|_| is_sealed(&credential.source))
+}
+
+fn is_sealed(source: &str) -> bool {
+    source.is_empty() || source == SOURCE
 }
 
 /// `secret put` by the preset for this origin, if there is one, and no wider than the call; of a tunnel nothing is
@@ -134,14 +151,22 @@ fn by_preset(bind: &Bind, record: &Record) -> Option<String> {
     Some(line)
 }
 
-/// `secret put` with this binding, spelled out.
+/// `secret put`, or `credential create` for what lies elsewhere, with this binding spelled out.
 fn put(bind: &Bind) -> Option<String> {
     let spec = Binding::parse(&bind.binding).ok()?.spec();
-    Some(secret_put(&bind.credential, &spec))
+    let verb = match (is_sealed(&bind.source), bind.reference.as_str()) {
+        (true, _) => format!("secret put {} --value-stdin", bind.credential),
+        (false, "") => format!("credential create {} --replace --source {}", bind.credential, bind.source),
+        (false, reference) => {
+            let reference = quote(reference);
+            format!("credential create {} --replace --source {} --ref {reference}", bind.credential, bind.source)
+        }
+    };
+    Some(spelled(&verb, &bind.credential, &spec))
 }
 
-fn secret_put(name: &str, spec: &BindingSpec) -> String {
-    let mut words = vec![format!("avouch secret put {name} --value-stdin --to {}", quote(&spec.to))];
+fn spelled(verb: &str, name: &str, spec: &BindingSpec) -> String {
+    let mut words = vec![format!("avouch {verb} --to {}", quote(&spec.to))];
     let mut flag = |name: &str, value: &str| words.push(format!("--{name} {}", quote(value)));
     for method in &spec.methods {
         flag("method", method);
@@ -196,8 +221,8 @@ const NAME_ONE: &str = "Or let the request say which of them it means, by its pl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, Command, SecretVerb};
-    use crate::verbs::secret;
+    use crate::args::{Cli, Command, CredentialVerb, SecretVerb};
+    use crate::verbs::bound::bind;
     use clap::Parser as _;
 
     /// What a shell and the command line make of what was spelled.
@@ -206,9 +231,18 @@ mod tests {
         let output = std::process::Command::new("sh").arg("-c").arg(print).output().unwrap();
         let words = String::from_utf8(output.stdout).unwrap();
         match Cli::try_parse_from(words.lines()).unwrap().command {
-            Command::Secret { verb: SecretVerb::Put(put) } => secret::bind(&put).unwrap().spec(),
+            Command::Secret { verb: SecretVerb::Put(put) } => bind(&put.name, &put.bound).unwrap().spec(),
+            Command::Credential { verb: CredentialVerb::Create(create) } => {
+                assert_eq!((create.source.as_str(), create.reference.as_str()), ("vault", "kv2:a/b#it's"));
+                assert!(create.replace);
+                bind(&create.name, &create.bound).unwrap().spec()
+            }
             other => panic!("{other:?}"),
         }
+    }
+
+    fn secret_put(name: &str, spec: &BindingSpec) -> String {
+        spelled(&format!("secret put {name} --value-stdin"), name, spec)
     }
 
     #[test]
@@ -247,6 +281,14 @@ mod tests {
         for spec in [plain, rich] {
             let checked = spec.check().unwrap().spec();
             assert_eq!(read_again(&secret_put("tool", &checked)), checked);
+            let elsewhere = Bind {
+                credential: "tool".to_owned(),
+                binding: spec.check().unwrap().canonical_json().to_vec(),
+                replaces: true,
+                source: "vault".to_owned(),
+                reference: "kv2:a/b#it's".to_owned(),
+            };
+            assert_eq!(read_again(&put(&elsewhere).unwrap()), checked, "what lies in a source stays there");
         }
     }
 }

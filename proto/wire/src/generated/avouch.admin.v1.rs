@@ -120,7 +120,7 @@ pub struct ListAgentsReply {
     #[prost(message, repeated, tag = "1")]
     pub agents: ::prost::alloc::vec::Vec<Agent>,
 }
-/// Makes the credential, or replaces its binding.
+/// Makes the credential, or replaces where its value lies and its binding.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutCredentialRequest {
     #[prost(string, tag = "1")]
@@ -130,6 +130,12 @@ pub struct PutCredentialRequest {
     /// Canonical JSON of the binding (avouch-policy).
     #[prost(bytes = "vec", tag = "3")]
     pub binding: ::prost::alloc::vec::Vec<u8>,
+    /// Where in the source the value lies, as the source reads it; empty where it needs none.
+    #[prost(string, tag = "4")]
+    pub reference: ::prost::alloc::string::String,
+    /// There is none of this name yet; else nothing is replaced.
+    #[prost(bool, tag = "5")]
+    pub only_new: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Credential {
@@ -141,6 +147,8 @@ pub struct Credential {
     pub binding: ::prost::alloc::vec::Vec<u8>,
     #[prost(int64, tag = "4")]
     pub created_ms: i64,
+    #[prost(string, tag = "5")]
+    pub reference: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListCredentialsRequest {}
@@ -358,6 +366,11 @@ pub struct Bind {
     /// It is there already, and its binding is replaced.
     #[prost(bool, tag = "3")]
     pub replaces: bool,
+    /// Where its value lies, if it is there already.
+    #[prost(string, tag = "4")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub reference: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRefusalsRequest {

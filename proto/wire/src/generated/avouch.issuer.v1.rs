@@ -166,6 +166,9 @@ pub struct Credential {
     /// Canonical JSON of the binding (avouch-policy).
     #[prost(bytes = "vec", tag = "3")]
     pub binding: ::prost::alloc::vec::Vec<u8>,
+    /// Where in the source the value lies, as the source reads it; empty where it needs none.
+    #[prost(string, tag = "4")]
+    pub reference: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Grant {

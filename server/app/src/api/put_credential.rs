@@ -1,11 +1,12 @@
-//! A credential is made, or its binding replaced. Its value is put in a helper's sealed store and never comes here.
+//! A credential is made, or replaced: where its value lies, and where it may go. The value never comes here.
 
 use super::reply;
 use crate::app::App;
 use crate::caller::Operator;
 use crate::error::Failure;
+use avouch_audit::field::Outside;
 use avouch_audit::record::IssuerEvent;
-use avouch_core::Credential;
+use avouch_core::{Credential, Refusal};
 use avouch_wire::admin;
 
 #[tracing::instrument(name = "admin.credential.put", skip_all, fields(operator = %operator.name()))]
@@ -14,13 +15,20 @@ pub(super) async fn put_credential(
     operator: Operator,
     request: admin::PutCredentialRequest,
 ) -> Result<admin::Credential, Failure> {
-    let credential = Credential::check(&request.name, &request.source, &request.binding, app.now())?;
+    let credential = {
+        let admin::PutCredentialRequest { name, source, binding, reference, .. } = &request;
+        Credential::check(name, source, reference, binding, app.now())?
+    };
     let mut change = app.change().await?;
+    if request.only_new && change.credential(&credential.name).await?.is_some() {
+        return Err(Refusal::Exists { kind: "credential", name: credential.name.to_string() }.into());
+    }
     change.put_credential(&credential).await?;
     let event = IssuerEvent::CredentialPut {
         operator: operator.record(),
         credential: credential.name.clone(),
         source: credential.source.clone(),
+        reference: Some(credential.reference.as_str()).filter(|text| !text.is_empty()).map(Outside::of),
         binding: credential.binding.digest(),
     };
     change.record(event).await?;

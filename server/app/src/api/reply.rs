@@ -24,6 +24,7 @@ pub(super) fn credential(credential: &Credential) -> admin::Credential {
         source: credential.source.to_string(),
         binding: credential.binding.canonical_json().to_vec(),
         created_ms: credential.created.0,
+        reference: credential.reference.to_string(),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn why(app: &App, operator: Operator, request: admin::WhyReques
                 contained: !contained.profile.is_empty(),
             };
             let again = request.as_ref().and_then(canonical);
-            again.map(|request| judgement(&judge(&parts(&state, &node), &caller, &request, app.now())))
+            again.map(|request| judgement(&judge(&parts(&state, &node), &caller, &request, app.now()), &state))
         }
         None => None,
     };
@@ -157,7 +157,7 @@ fn parts(state: &State, node: &Node) -> StateParts {
             .map(|credential| policy::Credential {
                 name: credential.name.clone(),
                 source: credential.source.clone(),
-                reference: avouch_words::Reference::default(),
+                reference: credential.reference.clone(),
                 binding: credential.binding.clone(),
             })
             .collect(),
@@ -181,7 +181,7 @@ fn lock(lock: &avouch_core::Lock) -> policy::Lock {
     policy::Lock { id: lock.id, target: policy::LockTarget::Agent(agent.clone()), expires: lock.expires }
 }
 
-fn judgement(why: &Why) -> admin::Judgement {
+fn judgement(why: &Why, state: &State) -> admin::Judgement {
     let (verdict, rule, reason) = match &why.now {
         Now::Allowed(_) => ("allowed", "", String::new()),
         Now::Denied(reason) => ("denied", reason.rule(), reason.to_string()),
@@ -192,7 +192,7 @@ fn judgement(why: &Why) -> admin::Judgement {
         rule: rule.to_owned(),
         reason,
         misses: why.misses.iter().take(MOST_MISSES).map(miss).collect(),
-        changes: why.changes.iter().map(change).collect(),
+        changes: why.changes.iter().map(|one| change(one, state)).collect(),
         enough: why.enough,
     }
 }
@@ -206,12 +206,17 @@ fn miss(miss: &NearMiss) -> admin::Miss {
     }
 }
 
-fn change(change: &Change) -> admin::Change {
+fn change(change: &Change, state: &State) -> admin::Change {
     use admin::change::Kind;
-    let bind = |credential: &Name, binding: &policy::Binding, replaces| admin::Bind {
-        credential: credential.to_string(),
-        binding: binding.canonical_json().to_vec(),
-        replaces,
+    let bind = |name: &Name, binding: &policy::Binding, replaces| {
+        let there = state.world.credentials.iter().find(|credential| replaces && credential.name == *name);
+        admin::Bind {
+            credential: name.to_string(),
+            binding: binding.canonical_json().to_vec(),
+            replaces,
+            source: there.map(|credential| credential.source.to_string()).unwrap_or_default(),
+            reference: there.map(|credential| credential.reference.to_string()).unwrap_or_default(),
+        }
     };
     let kind = match change {
         Change::ReleaseLock(id) => Kind::ReleaseLock(id.to_string()),

@@ -115,6 +115,8 @@ async fn no_field_of_an_operators_call_breaks_the_issuer() {
             name: text.clone(),
             source: text.clone(),
             binding: text.clone().into_bytes(),
+            reference: text.clone(),
+            only_new: false,
         };
         refused("credential", client.put_credential(put).await);
         let grant = admin::CreateGrantRequest { agent: text.clone(), credential: text.clone() };

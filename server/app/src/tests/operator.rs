@@ -114,8 +114,17 @@ async fn what_an_operator_makes_is_listed_and_named_when_it_is_missing() {
     assert_eq!(word(admin.create_agent(again).await), "exists");
 
     let binding = br#"{"to":"https://api.test:443","methods":["GET"],"paths":["/x"],"slot":"bearer"}"#.to_vec();
-    let put = admin::PutCredentialRequest { name: "github".into(), source: "sealed".into(), binding };
+    let put =
+        admin::PutCredentialRequest { name: "github".into(), source: "sealed".into(), binding, ..Default::default() };
     let put = admin.put_credential(put).await.unwrap().into_inner();
+    let again = admin::PutCredentialRequest {
+        name: "github".into(),
+        source: "vault".into(),
+        binding: put.binding.clone(),
+        only_new: true,
+        ..Default::default()
+    };
+    assert_eq!(word(admin.put_credential(again).await), "exists");
     let grant = |agent: &str, credential: &str| admin::CreateGrantRequest {
         agent: agent.to_owned(),
         credential: credential.to_owned(),

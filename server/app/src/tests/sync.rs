@@ -204,3 +204,46 @@ async fn wait_for(running: &Running, code: &str, times: usize) {
     });
     waited.await.unwrap_or_else(|_| panic!("{code} did not come {times} times"));
 }
+
+fn elsewhere(binding: &[u8]) -> admin::PutCredentialRequest {
+    admin::PutCredentialRequest {
+        name: "ci".into(),
+        source: "vault".into(),
+        reference: "kv2:secret/ci#token".into(),
+        binding: binding.to_vec(),
+        only_new: false,
+    }
+}
+
+#[tokio::test]
+async fn where_a_credential_lies_is_kept_recorded_and_told_to_the_nodes_that_may_use_it() {
+    let running = Running::start().await;
+    let node = running.join("laptop").await;
+    running.agent("researcher", "laptop").await;
+    let mut admin = running.admin().await;
+    let binding = br#"{"to":"https://api.test:443","methods":["GET"],"paths":["/x"],"slot":"bearer"}"#;
+    for (source, reference) in [("vault", "a b"), ("vault", "a\nb"), ("vault", &"x".repeat(513)), ("sealed", "x")] {
+        let put =
+            admin::PutCredentialRequest { source: source.into(), reference: reference.into(), ..elsewhere(binding) };
+        assert_eq!(word(admin.put_credential(put).await), "bad_request", "{source} {reference:?}");
+    }
+    for reference in ["kv2:secret/ci#old", "kv2:secret/ci#token"] {
+        let put = admin::PutCredentialRequest { reference: reference.into(), ..elsewhere(binding) };
+        assert_eq!(admin.put_credential(put).await.unwrap().into_inner().reference, reference);
+    }
+    let grant = admin::CreateGrantRequest { agent: "researcher".into(), credential: "ci".into() };
+    admin.create_grant(grant).await.unwrap();
+    let mut sync = Sync::open(&running, &node).await;
+    let state = sync.state().await;
+    let told: Vec<_> = state.credentials.iter().map(|one| (one.source.as_str(), one.reference.as_str())).collect();
+    assert_eq!(told, [("vault", "kv2:secret/ci#token")]);
+    let log = super::audit::export(&running).await;
+    let entries = log.into_iter().filter(|part| super::audit::code(part) == Some("credential.put"));
+    let recorded: Vec<_> = entries
+        .filter_map(|part| match part {
+            avouch_audit::export::Part::Entry(entry) => String::from_utf8(entry).ok(),
+            _ => None,
+        })
+        .collect();
+    assert!(recorded[1].contains(r#""reference":"kv2:secret/ci#token""#), "{recorded:?}");
+}

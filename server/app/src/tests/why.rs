@@ -68,7 +68,8 @@ async fn with(records: impl IntoIterator<Item = HelperEvent>) -> (Running, TestN
     running.agent("researcher", "laptop").await;
     let binding =
         br#"{"to":"https://api.test:443","methods":["GET"],"paths":["/x"],"query":["page"],"slot":"bearer"}"#.to_vec();
-    let put = admin::PutCredentialRequest { name: "github".into(), source: "sealed".into(), binding };
+    let put =
+        admin::PutCredentialRequest { name: "github".into(), source: "sealed".into(), binding, ..Default::default() };
     running.admin().await.put_credential(put).await.unwrap();
     let mut spool = Spool::open(&running, &node, 1, None).await;
     let records = records.into_iter().map(|event| spool.seal(event)).collect();
@@ -136,8 +137,12 @@ async fn why_knows_the_walls_that_the_session_was_verified_to_have() {
         let last = denied(1, call("GET", "/walled", ""));
         let (running, _node) = with(records.into_iter().chain([last])).await;
         let binding = br#"{"to":"https://api.test:443","methods":["GET"],"paths":["/walled"],"requires":["session:contained:work","session:agent:researcher"],"slot":"bearer"}"#;
-        let put =
-            admin::PutCredentialRequest { name: "walled".into(), source: "sealed".into(), binding: binding.to_vec() };
+        let put = admin::PutCredentialRequest {
+            name: "walled".into(),
+            source: "sealed".into(),
+            binding: binding.to_vec(),
+            ..Default::default()
+        };
         running.admin().await.put_credential(put).await.unwrap();
         let reply = why(&running, 1).await.unwrap();
         let walls = Kind::Require("session:contained:work".into());
