@@ -54,6 +54,20 @@ fn dev_says_as_json_where_things_are() {
         serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter::<serde_json::Value>().next();
     let said = said.unwrap().unwrap();
     assert_eq!((&said["trust_domain"], &said["commands"].as_array().unwrap().len()), (&"dev.test".into(), &4));
+    let keys: Vec<&str> = said.as_object().unwrap().keys().map(String::as_str).collect();
+    let known = [
+        "admin_socket",
+        "commands",
+        "contains",
+        "helper_socket",
+        "node",
+        "seal_keys",
+        "state",
+        "tool",
+        "trust_domain",
+        "workload_api",
+    ];
+    assert_eq!(keys, known);
     let socket = said["admin_socket"].as_str().unwrap();
     assert!(std::path::Path::new(socket).exists(), "{socket}");
     child.kill().unwrap();
