@@ -188,7 +188,10 @@ impl Source for SealedStore {
 
     fn read<'a>(&'a self, wanted: &'a Wanted, _owed: &'a dyn Obligations) -> Doing<'a, Lease> {
         // A few hundred bytes of a local file: less work than handing it to another thread.
-        Box::pin(async move { self.open_value(&wanted.credential, &wanted.binding).map(Lease::of) })
+        Box::pin(async move {
+            self.check_reference(&wanted.reference).map_err(|_| SourceFault::Reference)?;
+            self.open_value(&wanted.credential, &wanted.binding).map(Lease::of)
+        })
     }
 }
 

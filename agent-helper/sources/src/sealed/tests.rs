@@ -1,8 +1,8 @@
 use super::*;
-use crate::conformance::{Prepared, hold};
+use crate::conformance::{Had, Step, Store, hold};
 use crate::{Entrant, Obligation, Who};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 const VALUE: &[u8] = b"correct-horse-battery";
@@ -68,15 +68,72 @@ impl Place {
     }
 }
 
+/// The store for the suite: a file that lies where another's would is what it can hold of garbage.
+struct Held<'a> {
+    store: SealedStore,
+    value: Mutex<Vec<u8>>,
+    dir: &'a Place,
+}
+
+impl Held<'_> {
+    fn value(&self) -> Secret {
+        Secret::new(self.value.lock().unwrap().clone())
+    }
+}
+
+impl Store for Held<'_> {
+    fn source(&self) -> &dyn Source {
+        &self.store
+    }
+
+    fn held(&self) -> (Wanted, Secret) {
+        (wanted("github", "/x"), self.value())
+    }
+
+    fn missing(&self) -> Wanted {
+        wanted("other", "/x")
+    }
+
+    fn unreadable(&self) -> Vec<Reference> {
+        vec![Reference::parse("kv2:secret/github#token").unwrap()]
+    }
+
+    fn node(&self) -> Arc<dyn Entrant> {
+        Arc::new(Nobody)
+    }
+
+    fn other_binding(&self) -> Step<'_, Had<Wanted>> {
+        Box::pin(async { Ok(Had::Done(wanted("github", "/y"))) })
+    }
+
+    fn garbage(&self) -> Step<'_, Had<Vec<(&'static str, Wanted)>>> {
+        Box::pin(async {
+            let file = |name: &str| self.dir.path(&format!("state/sealed/{name}.sealed"));
+            std::fs::copy(file("github"), file("moved")).unwrap();
+            std::fs::write(file("short"), MAGIC).unwrap();
+            let all =
+                ["moved", "short"].map(|name| ("a file that was not sealed for this credential", wanted(name, "/x")));
+            Ok(Had::Done(all.into()))
+        })
+    }
+
+    fn rotate(&self) -> Step<'_, Had<Secret>> {
+        Box::pin(async {
+            *self.value.lock().unwrap() = b"another-value".to_vec();
+            self.store.put(&name("github"), &binding("/x"), &self.value()).unwrap();
+            Ok(Had::Done(self.value()))
+        })
+    }
+}
+
 #[tokio::test]
 async fn the_sealed_store_holds_what_sources_must_hold() {
     let place = Place::new();
     let store = place.open().unwrap();
     store.put(&name("github"), &binding("/x"), &Secret::new(VALUE.to_vec())).unwrap();
-    let (held, missing, other) = (wanted("github", "/x"), wanted("other", "/x"), wanted("github", "/y"));
-    let prepared =
-        Prepared { held: &held, value: VALUE, missing: &missing, other_binding: Some(&other), owed: &Nobody };
-    hold(&store, prepared).await.unwrap();
+    let not = hold(&Held { store, value: Mutex::new(VALUE.to_vec()), dir: &place }).await.unwrap();
+    let words: Vec<&str> = not.iter().map(|(word, _)| *word).collect();
+    assert_eq!(words, ["denied", "slow", "sealed", "revoked"], "{not:?}");
 }
 
 #[test]
