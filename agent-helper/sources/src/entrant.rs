@@ -2,7 +2,7 @@
 
 use avouch_words::{Name, Secret, Ulid};
 
-use crate::Doing;
+use crate::{Doing, SourceFault};
 
 /// On whose behalf a source is entered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,4 +24,17 @@ pub trait Entrant: Send + Sync {
     fn who(&self) -> &Who;
     /// A brokered JWT-SVID for one reserved audience, in compact form.
     fn jwt<'a>(&'a self, audience: &'a str) -> Doing<'a, Secret>;
+    /// A brokered X.509-SVID.
+    fn x509(&self) -> Doing<'_, Credentials509> {
+        Box::pin(async { Err(SourceFault::NoIdentity) })
+    }
+}
+
+/// An X.509-SVID with its key, to enter a source by.
+#[derive(Debug)]
+pub struct Credentials509 {
+    /// Its certificate and those above it, DER, its own first.
+    pub chain: Vec<Vec<u8>>,
+    /// Its private key, PKCS#8 in DER.
+    pub key: Secret,
 }

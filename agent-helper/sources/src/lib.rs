@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use avouch_words::{Digest, Millis, Name, Reference};
 
-pub use entrant::{Entrant, Who};
+pub use entrant::{Credentials509, Entrant, Who};
 pub use exec::{Command, CommandSource};
 pub use file::{FileSource, MAX_READS};
 pub use lease::{Lease, Obligation, ObligationKind, Obligations, Part};
