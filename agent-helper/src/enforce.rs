@@ -54,8 +54,7 @@ impl Enforce for Enforcer {
                     tracing::error!(%error, "node.bundle.not_stored");
                 }
             }
-            let selectors = || now.agents.values().flat_map(|agent| &agent.selectors);
-            self.attestor.want_digests(selectors().any(|selector| selector.as_str().starts_with("unix:sha256:")));
+            self.attestor.want_digests(now.wants_digests());
             let entitled = now.entitled();
             self.jwt.forget_others(|agent| entitled.contains(agent));
             for whose in self.instances.end_others(|agent| entitled.contains(agent)) {

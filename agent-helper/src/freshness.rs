@@ -1,6 +1,7 @@
 //! How old the lock state is. Age is counted on the boot clock from the moment at which the issuer last read its
 //! database, so neither a turned wall clock nor a suspended machine makes it look younger (DESIGN §10, H08).
 
+use crate::cache::KeptAge;
 use avouch_words::Millis;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,8 @@ struct Inner {
     confirmed_ms: Option<i64>,
     bound: Duration,
     doubt: Option<Doubt>,
+    /// What is known is of before a restart: it only tells how old the state is.
+    unheard: bool,
 }
 
 /// Why a state from the issuer was not believed.
@@ -58,6 +61,9 @@ pub enum Stale {
     /// Older than the bound.
     #[error("the lock state is too old")]
     Old,
+    /// The issuer has confirmed nothing since this helper was started.
+    #[error("the lock state is of before a restart, and not confirmed since")]
+    Unheard,
     /// The issuer said something that cannot be.
     #[error(transparent)]
     Doubted(Doubt),
@@ -69,6 +75,7 @@ impl Stale {
         match self {
             Self::Unknown => "state_unknown",
             Self::Old => "state_old",
+            Self::Unheard => "state_unheard",
             Self::Doubted(doubt) => doubt.code(),
         }
     }
@@ -91,6 +98,25 @@ impl Freshness {
         let confirmed = database.0.saturating_add(anchor);
         inner.confirmed_ms = Some(inner.confirmed_ms.map_or(confirmed, |newest| newest.max(confirmed)));
         inner.doubt = None;
+        inner.unheard = false;
+    }
+
+    /// What was known before this helper was started again. The age goes on from there, on the same clock, and what
+    /// comes from an issuer that lost its database looks as old as it did (F16). By itself it permits nothing: a doubt
+    /// there was is not known any more.
+    pub fn restore(&self, age: KeptAge) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.epoch = age.epoch;
+        inner.anchor_ms = Some(age.anchor_ms);
+        inner.confirmed_ms = Some(age.confirmed_ms);
+        inner.unheard = true;
+    }
+
+    /// What a restart has to know.
+    pub fn kept(&self) -> Option<KeptAge> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (anchor_ms, confirmed_ms) = inner.anchor_ms.zip(inner.confirmed_ms)?;
+        Some(KeptAge { epoch: inner.epoch.clone(), anchor_ms, confirmed_ms })
     }
 
     /// How old it may be.
@@ -110,7 +136,11 @@ impl Freshness {
             return Err(Stale::Doubted(doubt));
         }
         let age = inner.age(boot).ok_or(Stale::Unknown)?;
-        if age > inner.bound { Err(Stale::Old) } else { Ok(()) }
+        match age {
+            age if age > inner.bound => Err(Stale::Old),
+            _ if inner.unheard => Err(Stale::Unheard),
+            _ => Ok(()),
+        }
     }
 
     /// Its age, if any was ever received.
@@ -181,6 +211,49 @@ mod tests {
         assert_eq!(freshness.check(Duration::from_secs(100)), Err(Stale::Doubted(Doubt::LocksVanished)));
         freshness.confirm(b"epoch", Millis(1_001_000), Duration::from_secs(101));
         assert_eq!(freshness.check(Duration::from_secs(101)), Ok(()));
+    }
+
+    fn restarted(before: &Freshness) -> Freshness {
+        let after = Freshness::default();
+        after.set_bound(Duration::from_secs(30));
+        after.restore(before.kept().unwrap());
+        after
+    }
+
+    /// An issuer that lost its database goes on saying what it read last. To a helper that knows nothing of before,
+    /// that is the youngest word there ever was.
+    #[test]
+    fn a_restart_makes_nothing_younger() {
+        let before = fresh_at(100);
+        let later = Duration::from_secs(160);
+        assert_eq!(before.check(later), Err(Stale::Old));
+        let after = restarted(&before);
+        assert_eq!((after.check(later), after.age(later)), (Err(Stale::Old), Some(Duration::from_secs(60))));
+        after.confirm(b"epoch", Millis(1_000_000), later);
+        assert_eq!(after.check(later), Err(Stale::Old), "what was read 60 s ago is 60 s old");
+        after.confirm(b"epoch", Millis(1_060_000), later);
+        assert_eq!(after.check(later), Ok(()));
+    }
+
+    /// Whatever its age: what the issuer said meanwhile, and whether it was believed before, is not known.
+    #[test]
+    fn nothing_is_done_by_what_was_known_before_a_restart() {
+        let before = fresh_at(100);
+        before.doubt(Doubt::LocksVanished);
+        let (after, now) = (restarted(&before), Duration::from_secs(101));
+        assert_eq!(after.check(now), Err(Stale::Unheard));
+        after.confirm(b"epoch", Millis(1_001_000), now);
+        assert_eq!(after.check(now), Ok(()));
+    }
+
+    #[test]
+    fn a_machine_that_slept_wakes_stale_and_a_turned_clock_changes_nothing() {
+        let freshness = fresh_at(100);
+        let slept = Duration::from_secs(100 + 8 * 3600);
+        assert_eq!(freshness.check(slept), Err(Stale::Old));
+        // A heartbeat that was on its way when the lid was shut: read 8 h ago.
+        freshness.confirm(b"epoch", Millis(1_002_000), slept);
+        assert_eq!(freshness.check(slept), Err(Stale::Old));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod attest;
 pub mod broker;
+mod cache;
 pub mod contact;
 mod ending;
 mod enforce;

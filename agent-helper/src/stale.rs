@@ -60,8 +60,8 @@ impl StaleWatch {
 
     fn look(&self) {
         let now = match self.freshness.check(self.clock.boot()) {
-            // Before the first state nothing has begun that could end.
-            Ok(()) | Err(Stale::Unknown) => None,
+            // Before the first word of the issuer nothing has begun that could end.
+            Ok(()) | Err(Stale::Unknown | Stale::Unheard) => None,
             Err(Stale::Old | Stale::Doubted(Doubt::Unreadable)) => Some(StaleCause::Age),
             Err(Stale::Doubted(Doubt::VersionWentBack)) => Some(StaleCause::VersionWentBack),
             Err(Stale::Doubted(Doubt::OtherTrustDomain)) => Some(StaleCause::OtherTrustDomain),

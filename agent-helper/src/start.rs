@@ -2,6 +2,7 @@
 
 use crate::attest::Attestor;
 use crate::broker::{self, Broker, PolicyHandle, SystemResolver};
+use crate::cache::{Cache, Keeper, Restored};
 use crate::contact::Contact;
 use crate::ending::{Ending, MOST_WAITING};
 use crate::enforce::Enforcer;
@@ -34,7 +35,7 @@ use avouch_wire::local::helper_server::HelperServer;
 use avouch_wire::tls;
 use avouch_wire::unix::{self, Slots, Taken, roots};
 use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
-use avouch_words::{Bundles, Clock, Name};
+use avouch_words::{Bundles, Clock, Name, SpiffeId};
 use futures_util::{FutureExt, Stream};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -103,15 +104,23 @@ impl Helper {
         let client = client.map_err(|error| internal("TLS cannot be set up", error))?;
         let (link, issuer) = Link::new(&config.issuer, client, shown.subscribe());
 
-        let states = watch::Sender::new(None);
-        let policy = watch::Sender::new(Arc::default());
+        let cache = Arc::new(open_cache(&config, &node));
+        let restored = Restored::load(&cache, &config.trust_domain, &*clock);
+        let restored_state = restored.as_ref().map(|restored| restored.state.clone());
+        let restored_policy = restored_state.as_ref().map(|state| state.policy.clone());
+        let states = watch::Sender::new(restored_state);
+        let policy = watch::Sender::new(restored_policy.unwrap_or_default());
         let freshness = Arc::new(Freshness::default());
         let contact = Arc::new(Contact::new(joined.identity.svid.not_after()));
         let sessions = Arc::new(Sessions::default());
         let attestor = Arc::new(Attestor::new(sessions.clone(), places.roots.clone()));
         let instances = Arc::new(Instances::default());
         let (ended, ended_queue) = mpsc::channel(MOST_WAITING);
-        let (identities, identity_desk) = Identities::new(Arc::new(issuer.clone()), clock.clone(), ended.clone());
+        let (identities, mut identity_desk) = Identities::new(Arc::new(issuer.clone()), clock.clone(), ended.clone());
+        if let Some(restored) = restored {
+            restored.begin(&freshness, &attestor, &instances, &mut identity_desk);
+        }
+        let keeper = Keeper { cache: cache.clone(), identities: identities.clone(), instances: instances.clone() };
         let jwt = Arc::new(JwtSvids::new(Arc::new(issuer.clone()), clock.clone()));
         let broker = Broker::start(broker::Parts {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
@@ -205,6 +214,7 @@ impl Helper {
             stale: stale.clone(),
             contact,
             enforcer: Arc::new(enforcer),
+            cache,
             journal: journal.clone(),
             clock: clock.clone(),
         };
@@ -221,6 +231,7 @@ impl Helper {
         let mut tasks = vec![
             task("sync", |stop| follower.run(stop)),
             task("identities", |stop| identity_desk.run(stop)),
+            task("cache", |stop| keeper.run(stop)),
             task("renewal", |stop| renewal.run(stop)),
             task("ending", |stop| ending.run(stop)),
             task("stale", |stop| stale.run(stop)),
@@ -295,6 +306,13 @@ fn open_sealed(config: &HelperConfig) -> Result<SealedStore, StartError> {
     }
     SealedStore::open(name, &config.state_dir.join(config::SEALED_DIR), &config.seal_key_file, &config.state_dir)
         .map_err(|error| StartError::SealKey(error.to_string()))
+}
+
+/// The service manager's credentials are where it says (systemd.exec(5)).
+fn open_cache(config: &HelperConfig, node: &SpiffeId) -> Cache {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let marks = config.state_dir.join(config::CACHE_MARKS_FILE);
+    Cache::open(node, &config.runtime_dir.join(config::CACHE_DIR), credentials.as_deref(), &marks)
 }
 
 /// No session outlives the helper that it was opened with: what earlier ones left goes.

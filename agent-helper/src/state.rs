@@ -116,6 +116,12 @@ impl NodeState {
         self.agents.keys().filter(|name| self.is_entitled(name)).cloned().collect()
     }
 
+    /// Whether an agent is told by a program's hash.
+    pub fn wants_digests(&self) -> bool {
+        let mut selectors = self.agents.values().flat_map(|agent| &agent.selectors);
+        selectors.any(|selector| selector.as_str().starts_with("unix:sha256:"))
+    }
+
     /// Whether this agent may be served an identity.
     pub fn is_entitled(&self, agent: &Name) -> bool {
         self.agents.contains_key(agent) && self.policy.lock_on(agent, Millis(i64::MIN)).is_none()

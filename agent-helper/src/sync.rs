@@ -1,6 +1,7 @@
 //! The issuer's word on what may be done here: one stream, read whole, judged against what is held, enforced, and
 //! only then acknowledged. A lost wake-up costs delay and never truth: each message is the whole state.
 
+use crate::cache::{Cache, Kind};
 use crate::contact::Contact;
 use crate::freshness::Doubt;
 use crate::identity::schedule;
@@ -10,6 +11,7 @@ use crate::journal::Journal;
 use crate::stale::StaleWatch;
 use crate::state::NodeState;
 use avouch_audit::record::HelperEvent;
+use avouch_wire::Message;
 use avouch_wire::issuer::{Applied, Heartbeat, Hello, State, SyncUp, sync_down, sync_up};
 use avouch_words::{Clock, TrustDomain};
 use futures_util::future::BoxFuture;
@@ -41,6 +43,8 @@ pub struct Follower {
     pub contact: Arc<Contact>,
     /// Who enforces it.
     pub enforcer: Arc<dyn Enforce>,
+    /// Where it is kept over restarts.
+    pub cache: Arc<Cache>,
     /// Where doubts are recorded.
     pub journal: Journal,
     /// The time.
@@ -145,8 +149,9 @@ impl Follower {
         }
     }
 
-    /// Judges, withdraws, publishes, cuts; then, and only then, it is applied.
+    /// Judges, withdraws, publishes, cuts, keeps; then, and only then, it is applied.
     async fn take(&self, state: State, boot: Duration) -> Result<Applied, Doubt> {
+        let sent = self.cache.is_on().then(|| state.encode_to_vec());
         let state = Arc::new(NodeState::read(state)?);
         let held = self.states.borrow().clone();
         state.may_follow(held.as_deref(), &self.trust_domain)?;
@@ -160,6 +165,9 @@ impl Follower {
         self.enforcer.cut(&state).await;
         self.stale.freshness().set_bound(state.staleness_bound);
         self.stale.confirm(&state.epoch, state.database_time, boot);
+        // Before it is acknowledged: a lock that is in force here is in force after a restart.
+        sent.inspect(|sent| self.cache.write(Kind::State, sent));
+        self.keep_age();
         tracing::info!(
             version = state.version,
             agents = state.agents.len(),
@@ -183,8 +191,15 @@ impl Follower {
         }
         if beat.version == held.version {
             self.stale.confirm(&held.epoch, avouch_words::Millis(beat.database_time_ms), boot);
+            self.keep_age();
         }
         Ok(())
+    }
+
+    fn keep_age(&self) {
+        if let Some(age) = self.stale.freshness().kept() {
+            self.cache.write(Kind::Age, &age.bytes());
+        }
     }
 
     fn doubt(&self, doubt: Doubt) -> Doubt {

@@ -25,8 +25,8 @@ pub use helper::{Contain, Egress, HelperConfig, JoinToken, Session, Unbound};
 pub use last_start::LastFault;
 pub use listen::listen_tcp;
 pub use paths::{
-    ADMIN_SOCKET, DATABASE_FILE, HELPER_SOCKET, Paths, ROOTS_DIR, SEALED_DIR, SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR,
-    WORKLOAD_SOCKET,
+    ADMIN_SOCKET, CACHE_DIR, CACHE_MARKS_FILE, DATABASE_FILE, HELPER_SOCKET, Paths, ROOTS_DIR, SEALED_DIR,
+    SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR, WORKLOAD_SOCKET,
 };
 pub use server::{AuthoritySettings, ServerConfig, SvidSettings};
 pub use settings::{Log, LogFormat, LogLevel, Operator};

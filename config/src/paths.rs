@@ -15,6 +15,10 @@ pub const HELPER_SOCKET: &str = "helper.sock";
 pub const ROOTS_DIR: &str = "roots";
 /// The files of live sessions, in the helper's runtime directory.
 pub const SESSIONS_DIR: &str = "sessions";
+/// What a helper that starts again goes on with, in its runtime directory.
+pub const CACHE_DIR: &str = "cache";
+/// Marks of the newest files there, in the helper's state directory, if the service manager gives the cache's key.
+pub const CACHE_MARKS_FILE: &str = "cache.marks";
 /// The issuer's database, in its state directory.
 pub const DATABASE_FILE: &str = "avouch.db";
 /// The audit spool, in the helper's state directory.

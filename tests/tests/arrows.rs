@@ -51,7 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["avouch", "avouch-helper"]),
     ("landlock", &["avouch-contain"]),
     ("seccompiler", &["avouch-contain"]),
-    ("linux-keyutils", &["avouch-contain"]),
+    ("linux-keyutils", &["avouch-contain", "avouch-helper"]),
 ];
 
 /// What no build of ours holds: a second crypto provider, or C TLS.

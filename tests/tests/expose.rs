@@ -10,6 +10,8 @@ const CALLS: &[(&str, usize)] = &[
     ("agent-helper/sources/src/sealed.rs", 2),
     ("agent-helper/sources/src/sealed/backup.rs", 1),
     ("agent-helper/src/broker/values.rs", 2),
+    ("agent-helper/src/cache/codec.rs", 1),
+    ("agent-helper/src/cache/restore.rs", 3),
     ("agent-helper/src/enrol.rs", 1),
     ("agent-helper/src/identity/jwt.rs", 1),
     ("agent-helper/src/identity/key.rs", 1),

@@ -41,7 +41,7 @@ impl Identities {
     /// Both sides. The keys of identities that fell out of use are sent to `ended`.
     pub fn new(signer: Arc<dyn SignX509>, clock: Arc<dyn Clock>, ended: mpsc::Sender<IdentityKey>) -> (Self, Desk) {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let shelf = Shelf::default();
+        let shelf = Shelf { held: Arc::default(), changed: watch::Sender::new(()) };
         let desk = Desk {
             commands,
             shelf: shelf.clone(),
@@ -83,6 +83,16 @@ impl Identities {
         }
     }
 
+    /// The SVID of this identity, if there is one now. Nobody is taken to use it for that.
+    pub fn peek(&self, whose: &IdentityKey) -> Option<Arc<HeldSvid>> {
+        self.shelf.peek(whose)
+    }
+
+    /// Wakes when an SVID came or went.
+    pub fn changed(&self) -> watch::Receiver<()> {
+        self.shelf.changed.subscribe()
+    }
+
     /// How many identities are held now.
     pub fn held(&self) -> usize {
         self.shelf.len()
@@ -90,6 +100,20 @@ impl Identities {
 }
 
 impl Desk {
+    /// What was held before this helper was started again; it has been checked as if it had just come.
+    pub fn restore(&mut self, entitled: BTreeSet<Name>, bundle: Arc<Bundle>, held: Vec<(IdentityKey, HeldSvid)>) {
+        self.entitled = entitled;
+        self.bundle = Some(bundle);
+        let now = self.clock.now();
+        for (whose, svid) in held {
+            if self.want(whose.clone()).is_some()
+                && let Some(slot) = self.slots.get_mut(&whose)
+            {
+                slot.succeeded(now, svid);
+            }
+        }
+    }
+
     /// Works until the shutdown. Keys are wiped when it returns.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut batch: Option<Batch> = None;
@@ -184,6 +208,7 @@ impl Desk {
         if let Some(slot) = self.slots.remove(whose) {
             self.shelf.drop(whose);
             slot.sender.send_replace(Identity::Withdrawn);
+            self.shelf.changed.send_replace(());
         }
     }
 
@@ -232,7 +257,10 @@ impl Desk {
                 Answer::Issued(chain) => {
                     let id = bundle.trust_domain.agent(&asked.whose.agent);
                     match validate::admit(&id, &chain, &asked.key, &bundle, now) {
-                        Ok(held) => slot.succeeded(now, held),
+                        Ok(held) => {
+                            slot.succeeded(now, held);
+                            self.shelf.changed.send_replace(());
+                        }
                         Err(error) => slot.failed(now, &error.to_string()),
                     }
                 }
@@ -333,8 +361,11 @@ enum Command {
 }
 
 /// What is held, for readers that must not wait for the task.
-#[derive(Clone, Default)]
-struct Shelf(Arc<RwLock<HashMap<IdentityKey, Held>>>);
+#[derive(Clone)]
+struct Shelf {
+    held: Arc<RwLock<HashMap<IdentityKey, Held>>>,
+    changed: watch::Sender<()>,
+}
 
 struct Held {
     receiver: watch::Receiver<Identity>,
@@ -343,25 +374,32 @@ struct Held {
 
 impl Shelf {
     fn take(&self, whose: &IdentityKey) -> Option<watch::Receiver<Identity>> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let found = held.get(whose)?;
         found.used.store(true, Ordering::Relaxed);
         Some(found.receiver.clone())
     }
 
+    fn peek(&self, whose: &IdentityKey) -> Option<Arc<HeldSvid>> {
+        match &*self.held.read().unwrap_or_else(PoisonError::into_inner).get(whose)?.receiver.borrow() {
+            Identity::Ready(held) => Some(held.clone()),
+            Identity::Pending | Identity::Unavailable | Identity::Withdrawn => None,
+        }
+    }
+
     fn put(&self, whose: IdentityKey, receiver: watch::Receiver<Identity>) -> Arc<AtomicBool> {
         let used = Arc::new(AtomicBool::new(true));
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.insert(whose, Held { receiver, used: used.clone() });
         used
     }
 
     fn drop(&self, whose: &IdentityKey) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(whose);
+        self.held.write().unwrap_or_else(PoisonError::into_inner).remove(whose);
     }
 
     fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.held.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 

@@ -60,6 +60,7 @@ fn rig() -> Rig {
         stale: Arc::new(stale),
         contact: Arc::new(Contact::new(avouch_words::Millis(0))),
         enforcer: told.clone(),
+        cache: Arc::new(Cache::off()),
         journal,
         clock: clock.clone(),
     };

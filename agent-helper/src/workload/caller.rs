@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use crate::attest::{Attestor, NotAttested};
-use crate::identity::instance::{Holder, Instances};
+use crate::identity::instance::{Holder, Instances, Process};
 use crate::identity::jwt::JwtSvids;
 use crate::identity::{Identities, IdentityKey};
 use crate::journal::Journal;
@@ -75,6 +75,7 @@ impl Desk {
                 continue;
             }
             let whose = self.instances.of(name, holder, &*self.clock).map_err(|_| Refusal::NotReady)?;
+            self.instances.serve(name, holder, Process::of(caller.peer()));
             identities.push(whose);
             if identities.len() == MOST_IDENTITIES {
                 break;
