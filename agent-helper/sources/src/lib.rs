@@ -2,14 +2,17 @@
 //! makes from a permit, and gives a [`Lease`] or one of a closed set of faults. It never says in a fault what it read,
 //! and whatever it owes its store for a lease is recorded before the lease is given on.
 
+pub mod aws;
 pub mod conformance;
 pub mod entrant;
 pub mod exec;
 pub mod file;
+mod json;
 pub mod lease;
 pub mod sealed;
 #[cfg(test)]
 mod testing;
+pub mod unusable;
 mod value;
 
 use std::future::Future;
@@ -19,11 +22,13 @@ use std::time::Duration;
 
 use avouch_words::{Digest, Millis, Name, Reference};
 
+pub use aws::{AwsSettings, AwsSource};
 pub use entrant::{Credentials509, Entrant, Who};
 pub use exec::{Command, CommandSource};
 pub use file::{FileSource, MAX_READS};
 pub use lease::{Lease, Obligation, ObligationKind, Obligations, Part};
 pub use sealed::SealedStore;
+pub use unusable::Unusable;
 
 /// Something that a source does, and by whose fault it was not done.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceFault>> + Send + 'a>>;

@@ -1,8 +1,10 @@
 use super::*;
 use crate::Part;
 use crate::testing::{Nobody, name, wanted};
+use crate::value::ROOM;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 const VALUE: &[u8] = b"correct-horse-battery";
