@@ -8,6 +8,7 @@ pub mod entrant;
 pub mod exec;
 pub mod file;
 mod json;
+pub mod kubernetes;
 pub mod lease;
 pub mod sealed;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use aws::{AwsSettings, AwsSource};
 pub use entrant::{Credentials509, Entrant, Who};
 pub use exec::{Command, CommandSource};
 pub use file::{FileSource, MAX_READS};
+pub use kubernetes::{KubernetesSettings, KubernetesSource};
 pub use lease::{Lease, Obligation, ObligationKind, Obligations, Part};
 pub use sealed::SealedStore;
 pub use unusable::Unusable;
