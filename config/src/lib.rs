@@ -11,6 +11,7 @@ pub mod lifecycle;
 mod listen;
 mod parse;
 mod paths;
+mod public;
 mod read;
 mod server;
 mod settings;
@@ -28,6 +29,7 @@ pub use paths::{
     ADMIN_SOCKET, CACHE_DIR, CACHE_MARKS_FILE, DATABASE_FILE, HELPER_SOCKET, Paths, ROOTS_DIR, SEALED_DIR,
     SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR, WORKLOAD_SOCKET,
 };
+pub use public::{Public, PublicDoor, PublicTls, PublicUrl, RsaKey};
 pub use server::{AuthoritySettings, ServerConfig, SvidSettings};
 pub use settings::{Log, LogFormat, LogLevel, Operator};
 pub use start_error::{Owner, StartError};

@@ -4,6 +4,7 @@ use crate::fault::ConfigFaults;
 use crate::file::read_settings;
 use crate::parse::{self, duration, write_duration};
 use crate::paths::Paths;
+use crate::public::{self, Public, RsaKey};
 use crate::read::{Table, document};
 use crate::settings::{self, Log, Operator};
 use crate::start_error::StartError;
@@ -38,6 +39,10 @@ pub struct ServerConfig {
     pub staleness_bound: Duration,
     /// Audiences that no workload gets a token for, beside the issuer's own and those of sources.
     pub reserved_audiences: Vec<String>,
+    /// What everybody may read, if anything.
+    pub public: Option<Public>,
+    /// Keys that sign for the audiences that want RS256.
+    pub rsa: Vec<RsaKey>,
     /// Where liveness and readiness are told, if at all.
     pub health: Option<SocketAddr>,
     /// What is logged.
@@ -79,6 +84,8 @@ impl ServerConfig {
             authority: AuthoritySettings { x509_ttl: days(30), jwt_ttl: days(30) },
             staleness_bound: Duration::from_secs(30),
             reserved_audiences: Vec::new(),
+            public: None,
+            rsa: Vec::new(),
             health: None,
             log: Log::default(),
         }
@@ -132,6 +139,8 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<ServerConfig> {
         }
         Some(audiences)
     });
+    let public = public::public(root);
+    let rsa = public::rsa(root);
     let health = settings::health(root);
     let log = settings::log(root);
     if let (Some(state), Some(seal)) = (&state_dir, &seal_key_file)
@@ -139,6 +148,11 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<ServerConfig> {
     {
         let place = state.display();
         root.wrong("seal_key_file", format!("is below {place}, where a backup would hold both: keep it elsewhere"));
+    }
+    if let (Some(state), Some(keys)) = (&state_dir, &rsa)
+        && keys.iter().any(|key| key.key_file.starts_with(state))
+    {
+        root.wrong("jwt", format!("has a key_file below {}, where a backup would hold it: keep it elsewhere", state.display()));
     }
     Some(ServerConfig {
         trust_domain: trust_domain?,
@@ -152,6 +166,8 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<ServerConfig> {
         authority: authority?,
         staleness_bound: staleness_bound?,
         reserved_audiences: reserved_audiences?,
+        public: public?,
+        rsa: rsa?,
         health: health?,
         log: log?,
     })

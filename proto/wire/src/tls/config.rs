@@ -31,6 +31,9 @@ pub enum BadIdentity {
     /// The key is not PKCS#8 of a kind that TLS can use, or not the leaf's.
     #[error("the key cannot be used with the certificate: {0}")]
     Key(rustls::Error),
+    /// The files are not what they should be.
+    #[error("the files are not PEM of a certificate chain and of one private key")]
+    Pem,
 }
 
 /// The identity in use; none refuses every handshake.
@@ -42,11 +45,17 @@ pub type LiveBundles = watch::Receiver<Arc<Bundles>>;
 impl Identity {
     /// Takes a chain, leaf first, and the leaf's private key as PKCS#8 DER; refuses a key that is not the leaf's.
     pub fn new(chain: Vec<CertificateDer<'static>>, key_pkcs8: &[u8]) -> Result<Self, BadIdentity> {
+        Self::certified(chain, &PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key_pkcs8)))
+    }
+
+    pub(super) fn certified(
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'_>,
+    ) -> Result<Self, BadIdentity> {
         if chain.is_empty() {
             return Err(BadIdentity::Empty);
         }
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key_pkcs8));
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(BadIdentity::Key)?;
+        let key = rustls::crypto::ring::sign::any_supported_type(key).map_err(BadIdentity::Key)?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(BadIdentity::Key)?;
         Ok(Self(Arc::new(certified)))
@@ -150,12 +159,12 @@ fn hardened(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// Our clock as rustls reads it.
-struct Time(Arc<dyn Clock>);
+pub(super) struct Time(pub(super) Arc<dyn Clock>);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
@@ -173,7 +182,7 @@ impl fmt::Debug for Time {
 
 /// The live identity, for both sides of a handshake.
 #[derive(Debug)]
-struct Shown(LiveIdentity);
+pub(super) struct Shown(pub(super) LiveIdentity);
 
 impl Shown {
     fn now(&self) -> Option<Arc<CertifiedKey>> {

@@ -6,12 +6,14 @@ mod config;
 mod dial;
 mod listen;
 mod pin;
+mod public;
 mod verify;
 
 pub use config::{BadIdentity, Identity, LiveBundles, LiveIdentity, ServerTls, client_config, first_contact_config};
 pub use dial::{DialError, dial};
 pub use listen::{TlsPeer, TlsStream, incoming};
 pub use pin::Pinned;
+pub use public::PublicTls;
 pub use verify::PeerRule;
 
 /// How long a handshake may take (N01).
