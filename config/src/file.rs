@@ -99,7 +99,7 @@ pub fn read_secret(path: &Path) -> Result<Secret, FileFault> {
 }
 
 /// Reads a file that is no secret, as text of at most `limit` bytes.
-fn read_text(path: &Path, limit: usize) -> Result<String, FileFault> {
+pub fn read_text(path: &Path, limit: usize) -> Result<String, FileFault> {
     let mut bytes = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     open_plain(path)?.take(most).read_to_end(&mut bytes).map_err(FileFault::Open)?;

@@ -20,7 +20,7 @@ pub mod telemetry;
 
 pub use crash::crash_point;
 pub use fault::{ConfigFault, ConfigFaults, Problem};
-pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret};
+pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret, read_text};
 pub use health::{Health, Readiness};
 pub use helper::{Contain, Egress, HelperConfig, JoinToken, Session, Unbound};
 pub use last_start::LastFault;

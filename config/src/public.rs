@@ -132,7 +132,9 @@ pub(crate) fn public(root: &Table<'_, '_>) -> Option<Option<Public>> {
         let tls = match (mode, certificate_file, key_file) {
             ("web", Some(certificate_file), Some(key_file)) => PublicTls::Web { certificate_file, key_file },
             ("web", _, _) => return wrong("listen", "needs `public.certificate_file` and `public.key_file`"),
-            (_, Some(_), _) | (_, _, Some(_)) => return wrong("tls", "leaves no use for a certificate file or its key"),
+            (_, Some(_), _) | (_, _, Some(_)) => {
+                return wrong("tls", "leaves no use for a certificate file or its key");
+            }
             ("spiffe", ..) => PublicTls::Spiffe,
             _ if !listen.ip().is_loopback() => {
                 return wrong("listen", "must be a loopback address where tls = \"off\": take 127.0.0.1 or [::1]");

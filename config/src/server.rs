@@ -152,7 +152,10 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<ServerConfig> {
     if let (Some(state), Some(keys)) = (&state_dir, &rsa)
         && keys.iter().any(|key| key.key_file.starts_with(state))
     {
-        root.wrong("jwt", format!("has a key_file below {}, where a backup would hold it: keep it elsewhere", state.display()));
+        root.wrong(
+            "jwt",
+            format!("has a key_file below {}, where a backup would hold it: keep it elsewhere", state.display()),
+        );
     }
     Some(ServerConfig {
         trust_domain: trust_domain?,

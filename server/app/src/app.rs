@@ -4,6 +4,7 @@
 use crate::connected::Connected;
 use crate::error::Failure;
 use crate::limiter::Limiter;
+use crate::signers::Tokens;
 use crate::state::{State, Unreadable};
 use avouch_audit::entry::Body;
 use avouch_audit::field::Commitment;
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) keys: Arc<dyn KeyManager>,
     pub(crate) reserved: ReservedAudiences,
+    pub(crate) tokens: Tokens,
     pub(crate) connected: Connected,
     /// For refusals of strangers.
     pub(crate) strangers: Limiter,
@@ -68,12 +70,13 @@ pub(crate) struct Parts {
     pub(crate) rng: Arc<dyn SecureRandom + Send + Sync>,
     pub(crate) store: Store,
     pub(crate) keys: Arc<dyn KeyManager>,
+    pub(crate) tokens: Tokens,
     pub(crate) state: State,
 }
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, address, clock, rng, store, keys, state } = parts;
+        let Parts { config, address, clock, rng, store, keys, tokens, state } = parts;
         let beat = Beat { version: state.version, database_time: state.read_at };
         Self {
             reserved: ReservedAudiences::new(&config.trust_domain, config.reserved_audiences.iter().cloned()),
@@ -94,6 +97,7 @@ impl App {
             rng,
             store,
             keys,
+            tokens,
         }
     }
 
@@ -221,8 +225,9 @@ impl App {
 
     async fn reload(&self) -> Result<(), Unreadable> {
         let before = self.state();
+        let (keys, tokens) = (&*self.keys, &self.tokens);
         let state =
-            State::read(&self.store, self.trust_domain(), &*self.keys, Some(&before), self.now(), &*self.rng).await?;
+            State::read(&self.store, self.trust_domain(), keys, tokens, Some(&before), self.now(), &*self.rng).await?;
         self.beat.send_replace(Beat { version: state.version, database_time: state.read_at });
         self.state.send_replace(Arc::new(state));
         Ok(())

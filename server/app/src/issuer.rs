@@ -3,21 +3,24 @@
 use crate::api::{AdminApi, EnrolmentApi, NodeApi};
 use crate::app::{App, Parts};
 use crate::identity::Shown;
+use crate::public::Published;
+use crate::signers::{Imported, Tokens};
 use crate::state::State;
 use crate::tend;
 use avouch_audit::field::Outside;
 use avouch_audit::record::IssuerEvent;
 use avouch_config::{
-    ADMIN_SOCKET, DATABASE_FILE, Health, LastFault, Owner, Readiness, ServerConfig, StartError, listen_tcp,
-    make_private_dir, make_shared_dir,
+    ADMIN_SOCKET, DATABASE_FILE, Health, LastFault, Owner, Readiness, RsaKey, ServerConfig, StartError, check_outside,
+    listen_tcp, make_private_dir, make_shared_dir, read_secret,
 };
+use avouch_core::authority::JwtSigner;
 use avouch_keys::{Absent, KeyFile, SealedKeys};
-use avouch_store::{OpenError, Store};
+use avouch_store::{OpenError, Store, StoreError};
 use avouch_wire::admin::admin_server::AdminServer;
 use avouch_wire::issuer::{enrolment_server::EnrolmentServer, node_server::NodeServer};
 use avouch_wire::tls::{PeerRule, ServerTls, incoming};
 use avouch_wire::unix::{self, Taken};
-use avouch_words::Clock;
+use avouch_words::{Clock, Millis};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
@@ -40,6 +43,7 @@ pub struct Issuer {
     admin: unix::Listener,
     admin_socket: PathBuf,
     health: Option<Health>,
+    public: Option<Published>,
 }
 
 /// Why a running issuer ended before it was told to.
@@ -86,7 +90,10 @@ impl Issuer {
             .await
             .map_err(|error| open_error(&database, error))?;
         let keys = keys(&config, &store, &rng).await?;
-        let state = State::read(&store, &config.trust_domain, &keys, None, clock.now(), &rng)
+        let tokens = tokens(&config)?;
+        // Which keys were brought is in the settings, so each start may publish others.
+        publish(&store, clock.now()).await.map_err(|error| database_error(&config, &error))?;
+        let state = State::read(&store, &config.trust_domain, &keys, &tokens, None, clock.now(), &rng)
             .await
             .map_err(|error| StartError::Authorities(error.to_string()))?;
 
@@ -100,7 +107,7 @@ impl Issuer {
 
         let epoch = Outside::of(format!("{:032x}", u128::from_be_bytes(state.epoch)));
         let trust_domain = config.trust_domain.clone();
-        let parts = Parts { config, address, clock, rng: Arc::new(rng), store, keys: Arc::new(keys), state };
+        let parts = Parts { config, address, clock, rng: Arc::new(rng), store, keys: Arc::new(keys), tokens, state };
         let app = Arc::new(App::new(parts));
         let unusable = |error: &dyn std::fmt::Display| StartError::Authorities(error.to_string());
         tend::settle_authorities(&app).await.map_err(|error| unusable(&error))?;
@@ -109,8 +116,9 @@ impl Issuer {
         let peers = PeerRule::nodes_of(trust_domain);
         let tls = ServerTls::new(shown.identity(), shown.bundles(), peers, Arc::clone(&app.clock))
             .map_err(|error| internal("TLS cannot be set up", &error))?;
+        let public = Published::take(&app.config, shown.identity(), &app.clock)?;
         app.record_alone(IssuerEvent::Started { version: Outside::of(env!("CARGO_PKG_VERSION")), epoch }).await;
-        Ok(Self { app, shown, listener, tls, admin, admin_socket, health })
+        Ok(Self { app, shown, listener, tls, admin, admin_socket, health, public })
     }
 
     /// Where nodes reach it.
@@ -128,9 +136,14 @@ impl Issuer {
         self.health.as_ref().map(Health::address)
     }
 
+    /// Where everybody may read its keys, if they may.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.public.as_ref().map(Published::address)
+    }
+
     /// Serves until shutdown, then ends in order. If anything of it ends before, the whole does.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { app, shown, listener, tls, admin, admin_socket, health } = self;
+        let Self { app, shown, listener, tls, admin, admin_socket, health, public } = self;
         let mut tasks = Tasks { set: JoinSet::new(), stop: app.shutdown.clone() };
         let (readiness, ready) = watch::channel(Readiness::NotReady("starting"));
 
@@ -165,6 +178,9 @@ impl Issuer {
                 health.run(ready, stop).await;
                 Ok(())
             });
+        }
+        if let Some(public) = public {
+            tasks.keep("public", Arc::clone(&app), async move |app| public.run(&app).await);
         }
         tracing::info!(address = %app.address, socket = %admin_socket.display(), "the issuer serves");
 
@@ -243,7 +259,7 @@ fn server() -> Server {
 
 /// The key manager. A missing key file is made only where nothing is sealed yet.
 async fn keys(config: &ServerConfig, store: &Store, rng: &(dyn SecureRandom + Sync)) -> Result<SealedKeys, StartError> {
-    let failed = |error| StartError::Database { path: config.state_dir.clone(), reason: format!("{error}") };
+    let failed = |error| database_error(config, &error);
     let sealed = store.read().await.map_err(failed)?.authorities().await.map_err(failed)?;
     let absent = if sealed.is_empty() { Absent::Make } else { Absent::Refuse };
     if let Some(directory) = config.seal_key_file.parent() {
@@ -254,6 +270,34 @@ async fn keys(config: &ServerConfig, store: &Store, rng: &(dyn SecureRandom + Sy
     KeyFile::open(&config.seal_key_file, &config.state_dir, absent, rng)
         .map(SealedKeys::new)
         .map_err(|error| StartError::SealKey(error.to_string()))
+}
+
+/// Whose name tokens carry, and the keys that were brought.
+fn tokens(config: &ServerConfig) -> Result<Tokens, StartError> {
+    let url = config.public.as_ref().map(|public| public.url.as_str().to_owned());
+    let issuer = url.unwrap_or_else(|| config.trust_domain.id().to_string());
+    let unusable = |path: &Path, why: &dyn std::fmt::Display| {
+        StartError::SealKey(format!("the RSA key in {} cannot be used: {why}", path.display()))
+    };
+    let import = |key: &RsaKey| {
+        check_outside(&config.state_dir, &key.key_file)?;
+        let pem = read_secret(&key.key_file).map_err(|fault| unusable(&key.key_file, &fault))?;
+        let pair = avouch_keys::RsaKey::from_pem(&pem).map_err(|why| unusable(&key.key_file, &why))?;
+        let signer = JwtSigner::imported(&issuer, Arc::new(pair)).map_err(|why| unusable(&key.key_file, &why))?;
+        Ok(Imported { audiences: key.audiences.clone(), signer: Arc::new(signer) })
+    };
+    let rsa = config.rsa.iter().map(import).collect::<Result<Vec<_>, StartError>>()?;
+    Ok(Tokens { issuer, rsa: rsa.into() })
+}
+
+async fn publish(store: &Store, now: Millis) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    tx.publish(now).await?;
+    tx.commit().await.map(|_| ())
+}
+
+fn database_error(config: &ServerConfig, error: &StoreError) -> StartError {
+    StartError::Database { path: config.state_dir.clone(), reason: error.to_string() }
 }
 
 /// Operators of other uids have to reach the socket; who they are is checked at each call.

@@ -17,8 +17,34 @@ use std::sync::Arc;
 pub(crate) struct Signers {
     x509: Vec<(AuthorityState, Arc<X509Signer>)>,
     jwt: Vec<(AuthorityState, Arc<JwtSigner>)>,
+    rsa: Arc<[Imported]>,
     log: Option<LogSigner>,
     bundle: Bundle,
+}
+
+/// How tokens are signed, as the settings say: in whose name, and with which keys that were brought.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    /// The `iss` of every token.
+    pub(crate) issuer: String,
+    /// Keys for audiences that want RS256.
+    pub(crate) rsa: Arc<[Imported]>,
+}
+
+/// A key that was brought from elsewhere, and whom it is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Imported {
+    pub(crate) audiences: Vec<String>,
+    pub(crate) signer: Arc<JwtSigner>,
+}
+
+/// What signs a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenSigner<'a> {
+    pub(crate) signer: &'a JwtSigner,
+    /// It is an authority, which stays in the bundle until its last token has ended. A key that was brought stays until
+    /// somebody takes it away.
+    pub(crate) rotates: bool,
 }
 
 /// The key of the audit log.
@@ -34,6 +60,7 @@ impl Signers {
     pub(crate) fn open(
         trust_domain: &TrustDomain,
         keys: &dyn KeyManager,
+        tokens: &Tokens,
         authorities: &[Authority],
         now: Millis,
         rng: &dyn SecureRandom,
@@ -48,7 +75,7 @@ impl Signers {
                     x509.push((authority.state, Arc::new(opened)));
                 }
                 Purpose::JwtAuthority => {
-                    let opened = JwtSigner::open(trust_domain, authority.id, authority.not_after, signer()?)?;
+                    let opened = JwtSigner::open(&tokens.issuer, authority.id, authority.not_after, signer()?)?;
                     jwt.push((authority.state, Arc::new(opened)));
                 }
                 Purpose::Log => {}
@@ -68,9 +95,14 @@ impl Signers {
         let bundle = Bundle {
             trust_domain: trust_domain.clone(),
             x509: x509.iter().map(|(_, signer)| signer.certificate().clone()).collect(),
-            jwt: jwt.iter().map(|(_, signer)| signer.public()).collect(),
+            jwt: jwt
+                .iter()
+                .map(|(_, signer)| signer)
+                .chain(tokens.rsa.iter().map(|key| &key.signer))
+                .map(|signer| signer.public())
+                .collect(),
         };
-        Ok(Self { x509, jwt, log, bundle })
+        Ok(Self { x509, jwt, rsa: Arc::clone(&tokens.rsa), log, bundle })
     }
 
     /// What signs X.509-SVIDs now.
@@ -78,8 +110,18 @@ impl Signers {
         active_of(&self.x509).filter(|signer| now < signer.not_after()).ok_or(AuthorityError::NoneActive)
     }
 
-    /// What signs JWT-SVIDs now.
-    pub(crate) fn jwt(&self, now: Millis) -> Result<&Arc<JwtSigner>, AuthorityError> {
+    /// What signs a JWT-SVID for these audiences now: a key that was brought for every one of them, else the authority.
+    /// None but its own audiences ever see a signature of a key that was brought.
+    pub(crate) fn jwt_for(&self, audience: &[String], now: Millis) -> Result<TokenSigner<'_>, AuthorityError> {
+        let brought = |key: &&Imported| !audience.is_empty() && audience.iter().all(|one| key.audiences.contains(one));
+        match self.rsa.iter().find(brought) {
+            Some(key) => Ok(TokenSigner { signer: &key.signer, rotates: false }),
+            None => self.jwt(now).map(|signer| TokenSigner { signer, rotates: true }),
+        }
+    }
+
+    /// The authority that signs JWT-SVIDs now.
+    fn jwt(&self, now: Millis) -> Result<&Arc<JwtSigner>, AuthorityError> {
         active_of(&self.jwt).filter(|signer| now < signer.not_after()).ok_or(AuthorityError::NoneActive)
     }
 

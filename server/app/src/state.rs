@@ -1,7 +1,7 @@
 //! What decisions are made on: the issuer's state as of one version, in memory. It is read anew when the version
 //! changes and never altered.
 
-use crate::signers::Signers;
+use crate::signers::{Signers, Tokens};
 use avouch_core::authority::{Authority, AuthorityError};
 use avouch_core::keys::KeyManager;
 use avouch_core::state::World;
@@ -24,6 +24,8 @@ pub(crate) struct State {
     /// Locks that ended: helpers that still hold one may let go of it.
     pub(crate) ended_locks: Vec<Ulid>,
     pub(crate) authorities: Vec<Authority>,
+    /// The sequence number of the published bundle.
+    pub(crate) bundle_sequence: u64,
     pub(crate) signers: Arc<Signers>,
 }
 
@@ -42,6 +44,7 @@ impl State {
         store: &Store,
         trust_domain: &TrustDomain,
         keys: &dyn KeyManager,
+        tokens: &Tokens,
         before: Option<&State>,
         now: Millis,
         rng: &(dyn SecureRandom + Sync),
@@ -52,7 +55,7 @@ impl State {
         let signers = match before {
             // What an authority has signed so far is no reason to open its key again.
             Some(before) if same(&before.authorities, &authorities) => Arc::clone(&before.signers),
-            _ => Arc::new(Signers::open(trust_domain, keys, &authorities, now, rng)?),
+            _ => Arc::new(Signers::open(trust_domain, keys, tokens, &authorities, now, rng)?),
         };
         let world = world(&mut read).await?;
         Ok(Self {
@@ -60,6 +63,7 @@ impl State {
             epoch: meta.epoch,
             ended_locks: read.ended_locks().await?,
             read_at: read.database_time().await?,
+            bundle_sequence: read.bundle_sequence().await?,
             world,
             authorities,
             signers,

@@ -89,6 +89,7 @@ async fn take_step(app: &App, purpose: Purpose, step: Step, lives: &Lifetimes) -
             let made = make(app.trust_domain(), &*app.keys, purpose, app.ulid()?, lives, app.now(), &*app.rng)?;
             let mut change = app.change().await?;
             change.create_authority(&made).await?;
+            change.publish(app.now()).await?;
             change.record(created(&made)).await?;
             change.commit().await?;
         }
@@ -105,6 +106,7 @@ async fn take_step(app: &App, purpose: Purpose, step: Step, lives: &Lifetimes) -
             let mut change = app.change().await?;
             let authorities = change.authorities().await?;
             change.remove_authority(id).await?;
+            change.publish(app.now()).await?;
             for removed in authorities.iter().filter(|authority| authority.id == id) {
                 change.record(removed_event(removed)).await?;
             }

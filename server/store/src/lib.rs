@@ -14,6 +14,7 @@ mod log;
 mod meta;
 mod nodes;
 mod open;
+mod published;
 mod spools;
 mod svids;
 mod tokens;

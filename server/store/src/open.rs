@@ -119,6 +119,7 @@ fn migrations() -> Migrator {
         made(1, "init", include_str!("../migrations/sqlite/0001_init.sql")),
         made(2, "traces", include_str!("../migrations/sqlite/0002_traces.sql")),
         made(3, "reference", include_str!("../migrations/sqlite/0003_reference.sql")),
+        made(5, "federation", include_str!("../migrations/sqlite/0005_federation.sql")),
     ])
 }
 

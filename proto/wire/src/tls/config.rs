@@ -48,10 +48,7 @@ impl Identity {
         Self::certified(chain, &PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key_pkcs8)))
     }
 
-    pub(super) fn certified(
-        chain: Vec<CertificateDer<'static>>,
-        key: &PrivateKeyDer<'_>,
-    ) -> Result<Self, BadIdentity> {
+    pub(super) fn certified(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<Self, BadIdentity> {
         if chain.is_empty() {
             return Err(BadIdentity::Empty);
         }

@@ -69,7 +69,11 @@ mod tests {
     use tokio::sync::watch;
     use tokio_rustls::TlsConnector;
 
-    async fn dial(identity: Option<Identity>, roots: RootCertStore, versions: &[&'static SupportedProtocolVersion]) -> bool {
+    async fn dial(
+        identity: Option<Identity>,
+        roots: RootCertStore,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> bool {
         let (_held, shown) = watch::channel(identity);
         let tls = PublicTls::new(shown, Arc::new(SystemClock)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,10 +4,11 @@ use super::order::{Ground, Latest, Order, record_refusal};
 use crate::app::App;
 use crate::caller::NodeCaller;
 use crate::error::Failure;
+use crate::signers::TokenSigner;
 use avouch_audit::field::{Moment, Outside};
 use avouch_audit::record::IssuerEvent;
 use avouch_core::Refusal;
-use avouch_core::authority::{IssuedJwt, JwtSigner};
+use avouch_core::authority::IssuedJwt;
 use avouch_core::issue::{self, Asked, JwtPermit};
 use avouch_core::refusal::Denial;
 use avouch_store::{IssuedSvid, SvidId};
@@ -61,6 +62,7 @@ pub(super) struct Signed {
 pub(super) struct Issued {
     token: IssuedJwt,
     authority: avouch_words::Ulid,
+    rotates: bool,
     pub(super) jti: avouch_words::Ulid,
     pub(super) expires: Millis,
 }
@@ -83,10 +85,10 @@ pub(super) async fn sign(
     let known = app.store.read().await?.instances(&[order.instance]).await?;
     let ground = Ground { node: &caller.node, state: &state, known: &known, locks: state.locks(), now };
     let permit = decide(&ground.asked(order))?;
-    let signer: &JwtSigner = state.signers.jwt(now)?;
+    let TokenSigner { signer, rotates } = state.signers.jwt_for(permit.audience(), now)?;
     let token = signer.sign(&permit, now, &*app.rng)?;
     let (jti, expires) = (token.jti, token.expires);
-    Ok(Signed { issued: Issued { token, authority: signer.id(), jti, expires }, order: order.clone() })
+    Ok(Signed { issued: Issued { token, authority: signer.id(), rotates, jti, expires }, order: order.clone() })
 }
 
 /// Keeps what is known of the token, after deciding once more on what the transaction knows; then it may leave.
@@ -113,7 +115,9 @@ pub(super) async fn keep(
         not_after: issued.expires,
     };
     tx.put_svids(&[svid]).await?;
-    tx.note_expiry(issued.authority, issued.expires).await?;
+    if issued.rotates {
+        tx.note_expiry(issued.authority, issued.expires).await?;
+    }
     app.record(&mut tx, event).await?;
     app.commit(tx).await?;
     let token = String::from_utf8(issued.token.token.expose().to_vec());

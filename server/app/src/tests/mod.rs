@@ -4,6 +4,7 @@ mod audit;
 mod enrol;
 mod input;
 mod operator;
+mod public;
 mod sign;
 mod start;
 mod sync;
@@ -36,6 +37,7 @@ struct Running {
     clock: Arc<TestClock>,
     address: SocketAddr,
     admin_socket: PathBuf,
+    public: Option<SocketAddr>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), crate::RunError>>,
 }
@@ -71,9 +73,10 @@ impl Running {
         change(&mut config);
         let issuer = Issuer::build(config, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
         let (address, admin_socket) = (issuer.address(), issuer.admin_socket().to_owned());
+        let public = issuer.public_address();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(issuer.run(shutdown.clone()));
-        Self { dir, clock, address, admin_socket, shutdown, task }
+        Self { dir, clock, address, admin_socket, public, shutdown, task }
     }
 
     /// Ends it in order; the directory stays.

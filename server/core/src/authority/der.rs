@@ -30,6 +30,15 @@ pub(super) fn p256_spki(point: &[u8]) -> Vec<u8> {
     [P256_SPKI, point].concat()
 }
 
+/// SubjectPublicKeyInfo of an RSAPublicKey.
+pub(super) fn rsa_spki(public_key: &[u8]) -> Vec<u8> {
+    let mut content = RSA_ENCRYPTION.to_vec();
+    put(BIT_STRING, &[&[0], public_key].concat(), &mut content);
+    let mut whole = Vec::with_capacity(content.len() + 4);
+    put(SEQUENCE, &content, &mut whole);
+    whole
+}
+
 /// The whole element, its content, and what follows it.
 fn sequence(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (&tag, after_tag) = bytes.split_first()?;
@@ -68,6 +77,9 @@ const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
 /// AlgorithmIdentifier of ecdsa-with-SHA256 (RFC 5758 §3.2).
 const ECDSA_WITH_SHA256: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/// AlgorithmIdentifier of rsaEncryption (RFC 3279 §2.3.1).
+const RSA_ENCRYPTION: &[u8] =
+    &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 /// Everything of a SubjectPublicKeyInfo on P-256 that stands before the point (RFC 5480 §2).
 const P256_SPKI: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,

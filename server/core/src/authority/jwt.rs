@@ -1,10 +1,10 @@
-//! JWT authorities. A token is ES256 over canonical JSON, made by hand: nothing that a general serializer writes is
-//! ever signed.
+//! JWT authorities. A token is ES256, or RS256 under a key that was brought from elsewhere, over canonical JSON, made by
+//! hand: nothing that a general serializer writes is ever signed.
 
 use super::{AuthorityError, der};
 use crate::issue::JwtPermit;
 use crate::keys::{Purpose, Signer};
-use avouch_words::{JwtAuthority, Millis, Secret, SpiffeId, TrustDomain, Ulid};
+use avouch_words::{Digest, JwtAuthority, Millis, Secret, SpiffeId, Ulid};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SecureRandom;
@@ -31,6 +31,7 @@ pub struct JwtSigner {
     issuer: String,
     header: String,
     not_after: Millis,
+    public_key: Vec<u8>,
     signer: Arc<dyn Signer>,
 }
 
@@ -53,18 +54,30 @@ struct Claims<'a> {
 }
 
 impl JwtSigner {
-    /// An authority as it was stored. Its `kid` is its identifier.
-    pub fn open(
-        trust_domain: &TrustDomain,
-        id: Ulid,
-        not_after: Millis,
-        signer: Arc<dyn Signer>,
-    ) -> Result<Self, AuthorityError> {
+    /// An authority as it was stored. Its `kid` is its identifier; `issuer` is the `iss` of its tokens.
+    pub fn open(issuer: &str, id: Ulid, not_after: Millis, signer: Arc<dyn Signer>) -> Result<Self, AuthorityError> {
         if signer.purpose() != Purpose::JwtAuthority {
             return Err(AuthorityError::Mismatch(id));
         }
         let header = Header { alg: "ES256", kid: &id.to_string(), typ: "JWT" };
-        Ok(Self { id, issuer: trust_domain.id().to_string(), header: part(&header)?, not_after, signer })
+        let public_key = der::p256_spki(signer.public_key());
+        Ok(Self { id, issuer: issuer.to_owned(), header: part(&header)?, not_after, public_key, signer })
+    }
+
+    /// An RSA key that was brought from elsewhere. It is known by its public half, and ends when it is taken away.
+    pub fn imported(issuer: &str, signer: Arc<dyn Signer>) -> Result<Self, AuthorityError> {
+        let public_key = der::rsa_spki(signer.public_key());
+        let digest = Digest::of(&[&public_key]);
+        let (mut moment, mut rest) = ([0; 8], [0; 10]);
+        moment[2..].copy_from_slice(&digest.as_bytes()[..6]);
+        rest.copy_from_slice(&digest.as_bytes()[6..16]);
+        let id = Ulid::new(Millis(i64::from_be_bytes(moment)), rest);
+        if signer.purpose() != Purpose::JwtAuthority {
+            return Err(AuthorityError::Mismatch(id));
+        }
+        let header = Header { alg: "RS256", kid: &id.to_string(), typ: "JWT" };
+        let not_after = Millis(i64::MAX);
+        Ok(Self { id, issuer: issuer.to_owned(), header: part(&header)?, not_after, public_key, signer })
     }
 
     /// Its identifier.
@@ -74,7 +87,7 @@ impl JwtSigner {
 
     /// What verifies its tokens.
     pub fn public(&self) -> JwtAuthority {
-        JwtAuthority { kid: self.id.to_string(), public_key: der::p256_spki(self.signer.public_key()) }
+        JwtAuthority { kid: self.id.to_string(), public_key: self.public_key.clone() }
     }
 
     /// When it ends.

@@ -68,7 +68,7 @@ fn decoded(part: &str) -> Value {
 fn a_token_keeps_the_profile_and_verifies() {
     let key = key(Purpose::JwtAuthority);
     let id = Ulid::new(NOW, [1; 10]);
-    let signer = JwtSigner::open(&domain(), id, NOW.plus(Duration::from_secs(86_400)), key.clone()).unwrap();
+    let signer = JwtSigner::open("https://id.test/a", id, NOW.plus(Duration::from_secs(86_400)), key.clone()).unwrap();
     let issued = signer.sign(&permit(), NOW, &SystemRandom::new()).unwrap();
     let token = std::str::from_utf8(issued.token.expose()).unwrap();
     let parts: Vec<&str> = token.split('.').collect();
@@ -77,7 +77,7 @@ fn a_token_keeps_the_profile_and_verifies() {
     let expected = json!({
         "sub": "spiffe://example.test/agent/researcher",
         "aud": ["https://b.test", "a\"ü"],
-        "iss": "spiffe://example.test",
+        "iss": "https://id.test/a",
         "iat": 1_700_000_000,
         "exp": 1_700_000_300,
         "jti": issued.jti.to_string(),
@@ -95,7 +95,8 @@ fn a_token_keeps_the_profile_and_verifies() {
 #[test]
 fn a_token_never_outlives_its_authority() {
     let end = NOW.plus(Duration::from_secs(10));
-    let signer = JwtSigner::open(&domain(), Ulid::new(NOW, [1; 10]), end, key(Purpose::JwtAuthority)).unwrap();
+    let signer =
+        JwtSigner::open("https://id.test/a", Ulid::new(NOW, [1; 10]), end, key(Purpose::JwtAuthority)).unwrap();
     assert!(signer.sign(&permit(), NOW, &SystemRandom::new()).unwrap().expires <= end);
     let refused = signer.sign(&permit(), end, &SystemRandom::new()).map(|_| ());
     assert_eq!(refused, Err(AuthorityError::EndsTooSoon));
@@ -104,6 +105,6 @@ fn a_token_never_outlives_its_authority() {
 #[test]
 fn a_key_for_certificates_signs_no_tokens() {
     let id = Ulid::new(NOW, [1; 10]);
-    let opened = JwtSigner::open(&domain(), id, NOW, key(Purpose::X509Authority)).map(|_| ());
+    let opened = JwtSigner::open("https://id.test/a", id, NOW, key(Purpose::X509Authority)).map(|_| ());
     assert_eq!(opened, Err(AuthorityError::Mismatch(id)));
 }
