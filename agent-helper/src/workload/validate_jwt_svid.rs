@@ -28,10 +28,6 @@ pub async fn answer(
         tracing::info!(%error, "a JWT-SVID was not valid");
         Refusal::InvalidToken
     })?;
-    // What a broker shows to a source is nobody's identity as a peer (DESIGN §6).
-    if svid.id().is_brokered() {
-        return Err(Refusal::InvalidToken);
-    }
     let mut all = svid.claims().clone();
     // Always a list, whichever form the token has (WAJ-22).
     all.insert("aud".to_owned(), svid.audience().into());

@@ -66,6 +66,11 @@ impl TrustDomain {
         self.with_path(&format!("/brokered/agent/{name}"))
     }
 
+    /// What a helper shows to a source as itself, to give back what is owed there.
+    pub fn brokered_node(&self, node: &crate::Name) -> SpiffeId {
+        self.with_path(&format!("/brokered/node/{node}"))
+    }
+
     /// The ID the issuer itself serves TLS with.
     pub fn issuer(&self) -> SpiffeId {
         self.with_path("/issuer")

@@ -175,6 +175,7 @@ fn our_own_ids_read_back() {
         (td.agent(&name("researcher")), "spiffe://example.test/agent/researcher"),
         (td.node(&name("join_token"), &name("laptop")), "spiffe://example.test/node/join_token/laptop"),
         (td.brokered_agent(&name("researcher")), "spiffe://example.test/brokered/agent/researcher"),
+        (td.brokered_node(&name("laptop")), "spiffe://example.test/brokered/node/laptop"),
         (td.issuer(), "spiffe://example.test/issuer"),
         (td.id(), "spiffe://example.test"),
     ];

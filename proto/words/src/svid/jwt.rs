@@ -44,6 +44,12 @@ pub enum BadJwtSvid {
     /// JWTV-10: absent, not text, or the ID of a trust domain.
     #[error("the token has no workload as its subject")]
     NoSubject,
+    /// A broker shows it to a source; as a peer it is nobody (SID-22).
+    #[error("the token is of a brokered identity, which is for sources alone")]
+    Brokered,
+    /// A broker's own token was wanted.
+    #[error("the token is not of a brokered identity")]
+    NotBrokered,
     /// JWTV-11.
     #[error("there is no bundle of trust domain {0}")]
     NoBundle(TrustDomain),
@@ -71,8 +77,31 @@ impl JwtSvid {
     pub const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
     /// Checks a token that must be for one of `audiences` (JWTV-01 to JWTV-15). Who wants it for nobody else besides
-    /// looks at [`JwtSvid::audience`]. A subject under `/brokered` is for the caller to refuse or demand.
+    /// looks at [`JwtSvid::audience`]. Brokered identities are nobody's, whoever asks (SID-22).
     pub fn parse_and_verify(
+        token: &str,
+        audiences: &[&str],
+        bundles: &Bundles,
+        now: Millis,
+        leeway: Duration,
+    ) -> Result<Self, BadJwtSvid> {
+        let svid = Self::verify(token, audiences, bundles, now, leeway)?;
+        if svid.id.is_brokered() { Err(BadJwtSvid::Brokered) } else { Ok(svid) }
+    }
+
+    /// Checks a token that a broker is about to show to a source, by the same rules, and takes nothing else.
+    pub fn parse_and_verify_brokered(
+        token: &str,
+        audiences: &[&str],
+        bundles: &Bundles,
+        now: Millis,
+        leeway: Duration,
+    ) -> Result<Self, BadJwtSvid> {
+        let svid = Self::verify(token, audiences, bundles, now, leeway)?;
+        if svid.id.is_brokered() { Ok(svid) } else { Err(BadJwtSvid::NotBrokered) }
+    }
+
+    fn verify(
         token: &str,
         audiences: &[&str],
         bundles: &Bundles,

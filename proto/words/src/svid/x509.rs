@@ -62,6 +62,12 @@ pub enum BadX509Svid {
     /// X509V-06.
     #[error("the SPIFFE ID has no path")]
     RootPath,
+    /// A broker shows it to a source; as a peer it is nobody (SID-22).
+    #[error("it is a brokered identity, which is for sources alone")]
+    Brokered,
+    /// A broker's own document was wanted.
+    #[error("it is not a brokered identity")]
+    NotBrokered,
     /// X509V-09: no bundle of the ID's trust domain.
     #[error("there is no bundle of trust domain {0}")]
     NoBundle(crate::TrustDomain),
@@ -84,8 +90,24 @@ impl X509Svid {
     pub const MAX_CERTIFICATE: usize = 16 * 1024;
 
     /// Checks a chain, leaf first. Limits come before parsing, the profile before cryptography, and only the bundle
-    /// of the leaf's own trust domain is consulted (X509V-01 to X509V-12).
+    /// of the leaf's own trust domain is consulted (X509V-01 to X509V-12). Brokered identities are nobody's, whoever
+    /// asks (SID-22).
     pub fn verify(chain: &[CertificateDer<'_>], bundles: &Bundles, now: Millis) -> Result<Self, BadX509Svid> {
+        Self::verify_as(Purpose::Peer, chain, bundles, now)
+    }
+
+    /// Checks a chain that a broker is about to show to a source, and takes nothing else: the same rules, but for the
+    /// extended key usage, which is client authentication alone, so that nobody takes it for a server's.
+    pub fn verify_brokered(chain: &[CertificateDer<'_>], bundles: &Bundles, now: Millis) -> Result<Self, BadX509Svid> {
+        Self::verify_as(Purpose::Source, chain, bundles, now)
+    }
+
+    fn verify_as(
+        purpose: Purpose,
+        chain: &[CertificateDer<'_>],
+        bundles: &Bundles,
+        now: Millis,
+    ) -> Result<Self, BadX509Svid> {
         let (leaf, intermediates) = chain.split_first().ok_or(BadX509Svid::Empty)?;
         if chain.len() > Self::MAX_CHAIN {
             return Err(BadX509Svid::ChainTooLong);
@@ -94,9 +116,9 @@ impl X509Svid {
             return Err(BadX509Svid::TooLarge);
         }
         let profile = Profile::read(leaf).ok_or(BadX509Svid::Malformed)?;
-        let id = check_leaf(&profile)?;
+        let id = check_leaf(&profile, purpose)?;
         let bundle = bundles.of(&id.trust_domain()).ok_or_else(|| BadX509Svid::NoBundle(id.trust_domain()))?;
-        check_path(leaf, intermediates, bundle, now).map_err(BadX509Svid::Path)?;
+        check_path(leaf, intermediates, bundle, purpose, now).map_err(BadX509Svid::Path)?;
         Ok(Self {
             id,
             serial: profile.serial.to_vec(),
@@ -144,7 +166,14 @@ impl std::fmt::Debug for X509Svid {
     }
 }
 
-fn check_leaf(leaf: &Profile<'_>) -> Result<SpiffeId, BadX509Svid> {
+/// Whom a leaf is shown to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Peer,
+    Source,
+}
+
+fn check_leaf(leaf: &Profile<'_>, purpose: Purpose) -> Result<SpiffeId, BadX509Svid> {
     if leaf.is_ca() {
         return Err(BadX509Svid::Ca);
     }
@@ -155,9 +184,6 @@ fn check_leaf(leaf: &Profile<'_>) -> Result<SpiffeId, BadX509Svid> {
     if !usage.value.digital_signature() {
         return Err(BadX509Svid::NoDigitalSignature);
     }
-    if leaf.extended_usage.as_ref().is_some_and(|extended| !extended.server_auth || !extended.client_auth) {
-        return Err(BadX509Svid::ExtendedKeyUsage);
-    }
     let [uri] = leaf.uris[..] else {
         return Err(BadX509Svid::UriCount(leaf.uris.len()));
     };
@@ -165,7 +191,14 @@ fn check_leaf(leaf: &Profile<'_>) -> Result<SpiffeId, BadX509Svid> {
     if id.path().is_empty() {
         return Err(BadX509Svid::RootPath);
     }
-    Ok(id)
+    let usage = leaf.extended_usage.as_ref();
+    let fits = match purpose {
+        Purpose::Peer if id.is_brokered() => return Err(BadX509Svid::Brokered),
+        Purpose::Source if !id.is_brokered() => return Err(BadX509Svid::NotBrokered),
+        Purpose::Peer => usage.is_none_or(|usage| usage.server_auth && usage.client_auth),
+        Purpose::Source => usage.is_some_and(|usage| !usage.server_auth && usage.client_auth),
+    };
+    if fits { Ok(id) } else { Err(BadX509Svid::ExtendedKeyUsage) }
 }
 
 /// What webpki leaves out is added: authorities must themselves be CAs that may sign certificates, valid now, and
@@ -174,6 +207,7 @@ fn check_path(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     bundle: &Bundle,
+    purpose: Purpose,
     now: Millis,
 ) -> Result<(), webpki::Error> {
     let usable: Vec<(TrustAnchor<'_>, Option<u32>)> = bundle
@@ -207,7 +241,10 @@ fn check_path(
         &anchors,
         intermediates,
         time,
-        webpki::KeyUsage::server_auth(),
+        match purpose {
+            Purpose::Peer => webpki::KeyUsage::server_auth(),
+            Purpose::Source => webpki::KeyUsage::client_auth(),
+        },
         None,
         Some(&within),
     )?;

@@ -404,3 +404,21 @@ fn the_bundle_is_written_as_a_jwk_set() {
     assert_eq!(rsa, &json!({"kty": "RSA", "kid": "rsa", "use": "jwt-svid", "n": text(&modulus), "e": "AQAB"}));
     assert_eq!(keys.bundle("tester.test", &[]).jwks(), r#"{"keys":[]}"#);
 }
+
+/// SID-22: what a broker shows to a source is nobody, whatever it is for and whoever asks.
+#[test]
+fn a_brokered_token_is_a_brokers_alone() {
+    let keys = Keys::new();
+    let of = |sub: &str| keys.token(&header(), &changed(claims(), "sub", Some(json!(sub))));
+    let brokered = |token: &str| {
+        JwtSvid::parse_and_verify_brokered(token, &["me"], &bundles(&keys), NOW, Duration::ZERO).map(|_| ())
+    };
+    let plain = of("spiffe://tester.test/agent/a");
+    assert_eq!(verify(&plain, &bundles(&keys)).map(|_| ()), Ok(()));
+    assert_eq!(brokered(&plain), Err(BadJwtSvid::NotBrokered));
+    for path in ["agent/a", "node/laptop"] {
+        let token = of(&format!("spiffe://tester.test/brokered/{path}"));
+        assert_eq!(verify(&token, &bundles(&keys)).map(|_| ()), Err(BadJwtSvid::Brokered), "{path}");
+        assert_eq!(brokered(&token), Ok(()), "{path}");
+    }
+}

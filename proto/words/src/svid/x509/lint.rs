@@ -40,8 +40,8 @@ pub enum Violation {
     /// X509-09.
     #[error("its key may sign certificates or revocation lists")]
     SigningKeyUsage,
-    /// X509-10, X509-11.
-    #[error("its extended key usage is not server and client authentication")]
+    /// X509-10, X509-11; of a brokered identity: it is shown to sources and serves nobody.
+    #[error("its extended key usage is not server and client authentication, or client alone if it is brokered")]
     ExtendedKeyUsage,
     /// X509-13.
     #[error("its key is not on P-256")]
@@ -94,8 +94,9 @@ pub fn lint_leaf(leaf: &[u8], id: &SpiffeId, authority: &X509Authority) -> Vec<V
         found.add(usage.key_encipherment() || usage.key_agreement(), Violation::Encipherment);
         found.add(usage.key_cert_sign() || usage.crl_sign(), Violation::SigningKeyUsage);
     }
-    let both = leaf.extended_usage.as_ref().is_some_and(|usage| usage.server_auth && usage.client_auth);
-    found.add(!both, Violation::ExtendedKeyUsage);
+    let usage = leaf.extended_usage.as_ref();
+    let fits = usage.is_some_and(|usage| usage.client_auth && usage.server_auth != id.is_brokered());
+    found.add(!fits, Violation::ExtendedKeyUsage);
     found.add(!leaf.public_key.starts_with(P256_SPKI), Violation::KeyType);
     let inside = ca.not_before <= leaf.not_before && leaf.not_after <= ca.not_after;
     found.add(!inside, Violation::OutlivesAuthority);

@@ -480,3 +480,30 @@ fn the_lint_names_what_a_ca_breaks() {
     assert_eq!(lint_ca(&Ca::root(constrained).der, &td), [Violation::NameConstraints]);
     assert_eq!(lint_ca(b"", &td), [Violation::Malformed]);
 }
+
+/// SID-22: what a broker shows to a source is nobody as a peer, even with the profile of one, and serves nobody.
+#[test]
+fn a_brokered_certificate_is_a_brokers_alone() {
+    let root = Ca::root(|_| {});
+    let brokered = |chain: &[CertificateDer<'static>]| {
+        X509Svid::verify_brokered(chain, &root.bundle("tester.test").into(), NOW).map(|_| ())
+    };
+    let id = "spiffe://tester.test/brokered/agent/a";
+    let with_a_peers_profile = [root.leaf(|p| p.subject_alt_names = vec![uri(id)])];
+    assert_eq!(check(&with_a_peers_profile, &root).map(|_| ()), Err(BadX509Svid::Brokered));
+    assert_eq!(brokered(&with_a_peers_profile), Err(BadX509Svid::ExtendedKeyUsage));
+    let for_sources = |id: &'static str| {
+        [root.leaf(move |p| {
+            p.subject_alt_names = vec![uri(id)];
+            p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })]
+    };
+    assert_eq!(brokered(&for_sources(id)), Ok(()));
+    assert_eq!(check(&for_sources(id), &root).map(|_| ()), Err(BadX509Svid::Brokered));
+    assert_eq!(brokered(&for_sources(ID)), Err(BadX509Svid::NotBrokered));
+    assert_eq!(brokered(&[root.leaf(|_| {})]), Err(BadX509Svid::NotBrokered));
+    let lint =
+        |leaf: &[CertificateDer<'static>; 1]| lint_leaf(&leaf[0], &SpiffeId::parse(id).unwrap(), &root.authority());
+    assert_eq!(lint(&for_sources(id)), []);
+    assert_eq!(lint(&with_a_peers_profile), [Violation::ExtendedKeyUsage]);
+}
