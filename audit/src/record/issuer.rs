@@ -237,6 +237,49 @@ events! {
             /// Its end.
             expires: Moment,
         }
+        /// A brokered X.509-SVID was signed for a helper's broker.
+        BrokeredX509Issued = "svid.brokered_x509_issued" {
+            /// The agent on whose behalf.
+            agent: Name,
+            /// Its instance.
+            instance: Ulid,
+            /// The node it was signed for.
+            node: SpiffeId,
+            /// Its serial, in hexadecimal.
+            serial: Outside<64>,
+            /// Its end.
+            not_after: Moment,
+        }
+        /// A node's own brokered SVID was signed.
+        BrokeredNodeIssued = "svid.brokered_node_issued" {
+            /// The node.
+            node: SpiffeId,
+            /// `jwt` or `x509`.
+            kind: Code,
+            /// The source's audience, of a JWT-SVID.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            audience: Option<Outside<255>>,
+            /// Its `jti`, or its serial in hexadecimal.
+            id: Outside<64>,
+            /// Its end.
+            expires: Moment,
+        }
+        /// A brokered SVID that is no agent's was signed, for a node to try a source with.
+        ProbeIssued = "svid.probe_issued" {
+            /// The name in it, of no agent.
+            probe: Name,
+            /// The node it was signed for.
+            node: SpiffeId,
+            /// `jwt` or `x509`.
+            kind: Code,
+            /// The source's audience, of a JWT-SVID.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            audience: Option<Outside<255>>,
+            /// Its `jti`, or its serial in hexadecimal.
+            id: Outside<64>,
+            /// Its end.
+            expires: Moment,
+        }
         /// An instance ended.
         InstanceEnded = "instance.ended" {
             /// Its id.
@@ -250,7 +293,7 @@ events! {
             agent: Outside<64>,
             /// The node that asked.
             node: SpiffeId,
-            /// `x509`, `jwt` or `brokered`.
+            /// `x509`, `jwt`, `brokered` or `brokered_x509`.
             kind: Code,
             /// Why.
             reason: Code,

@@ -1,5 +1,6 @@
 //! Registered agents: who they are, who answers for them, where they may run.
 
+use crate::issue::PROBE_PREFIX;
 use crate::refusal::Invalid;
 use avouch_words::{Millis, Name, Selector};
 use std::time::Duration;
@@ -44,6 +45,12 @@ impl Registration {
     /// The agent, if everything about it holds; else the first field that does not.
     pub fn check(&self, now: Millis) -> Result<Agent, Invalid> {
         let name = Name::parse(&self.name).map_err(|fault| Invalid::new("name", fault))?;
+        if name.as_str().starts_with(PROBE_PREFIX) {
+            return Err(Invalid::new(
+                "name",
+                format!("names that begin {PROBE_PREFIX} are what sources are tried with"),
+            ));
+        }
         check_owner(&self.owner)?;
         let nodes = selectors("nodes", &self.nodes)?;
         if nodes.iter().any(|selector| selector.kind() != NODE_SELECTOR) {

@@ -1,6 +1,13 @@
 //! May this be signed? Each decision makes a permit, which only this crate can make and which the authorities take
 //! as an argument: signing without deciding does not type-check.
 
+mod brokered;
+
+pub use brokered::{
+    Bearer, MAX_BROKERED_TTL, PROBE_PREFIX, PROBE_TTL, Probe, brokered, brokered_bearer, brokered_bearer_x509,
+    brokered_x509,
+};
+
 use crate::agent::Agent;
 use crate::instance::Instance;
 use crate::lock::{self, Lock};
@@ -20,6 +27,10 @@ pub enum Rule {
     AgentOnNode,
     /// A live instance's brokered identity, for a source.
     Brokered,
+    /// A node's own brokered identity, for a source.
+    BrokeredNode,
+    /// A brokered identity that nothing is granted to, to try a source with.
+    Probe,
     /// The issuer's own TLS identity.
     IssuerItself,
 }
@@ -32,6 +43,8 @@ impl Rule {
             Self::NodeRenewal => "node_renewal",
             Self::AgentOnNode => "agent_on_node",
             Self::Brokered => "brokered",
+            Self::BrokeredNode => "brokered_node",
+            Self::Probe => "probe",
             Self::IssuerItself => "issuer_itself",
         }
     }
@@ -71,7 +84,7 @@ impl X509Permit {
 pub struct JwtPermit {
     id: SpiffeId,
     audience: Vec<String>,
-    instance: Ulid,
+    instance: Option<Ulid>,
     ttl: Duration,
     rule: Rule,
 }
@@ -87,8 +100,8 @@ impl JwtPermit {
         &self.audience
     }
 
-    /// The instance it is made for.
-    pub fn instance(&self) -> Ulid {
+    /// The instance it is made for; none if it is made for a node.
+    pub fn instance(&self) -> Option<Ulid> {
         self.instance
     }
 
@@ -142,33 +155,9 @@ pub fn jwt(
     Ok(JwtPermit {
         id: trust_domain.agent(&agent.name),
         audience: audience.to_vec(),
-        instance: asked.instance,
+        instance: Some(asked.instance),
         ttl: agent.jwt_ttl,
         rule: Rule::AgentOnNode,
-    })
-}
-
-/// May a brokered JWT-SVID be signed? Only for an instance that already lives on this node, and for exactly one
-/// source's audience (DESIGN §6).
-pub fn brokered(
-    trust_domain: &TrustDomain,
-    asked: &Asked<'_>,
-    audience: &str,
-    reserved: &ReservedAudiences,
-) -> Result<JwtPermit, Denial> {
-    let agent = agent_on_node(asked)?;
-    if asked.known.is_none() {
-        return Err(Denial::InstanceNotLive);
-    }
-    if !reserved.is_a_source(audience) {
-        return Err(Denial::AudienceNotASource);
-    }
-    Ok(JwtPermit {
-        id: trust_domain.brokered_agent(&agent.name),
-        audience: vec![audience.to_owned()],
-        instance: asked.instance,
-        ttl: agent.jwt_ttl.min(MAX_BROKERED_TTL),
-        rule: Rule::Brokered,
     })
 }
 
@@ -242,8 +231,6 @@ impl ReservedAudiences {
 
 /// The audience that means avouch itself, in any trust domain.
 pub const OWN_AUDIENCE: &str = "avouch";
-/// The longest life of a brokered JWT-SVID.
-pub const MAX_BROKERED_TTL: Duration = Duration::from_secs(5 * 60);
 /// The most audiences of one token.
 pub const MAX_AUDIENCES: usize = 16;
 /// The longest audience, in bytes.

@@ -289,7 +289,7 @@ pub struct SignJwtReply {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignBrokeredRequest {
-    /// The agent on whose behalf a source is entered, with its live instance.
+    /// The agent on whose behalf a source is entered, with its live instance. Both empty: the node itself.
     #[prost(string, tag = "1")]
     pub agent: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -297,6 +297,22 @@ pub struct SignBrokeredRequest {
     /// One reserved audience.
     #[prost(string, tag = "3")]
     pub audience: ::prost::alloc::string::String,
+    /// With no agent and no instance: a name that is no agent's, to see whether a source lets in whoever has an identity.
+    #[prost(bool, tag = "4")]
+    pub probe: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignBrokeredX509Request {
+    /// As in SignBrokeredRequest.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub instance: ::prost::alloc::string::String,
+    /// PKCS#10 DER. Only its public key is taken; its own signature proves possession.
+    #[prost(bytes = "vec", tag = "3")]
+    pub csr: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "4")]
+    pub probe: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndInstanceRequest {
@@ -830,6 +846,28 @@ pub mod node_client {
                 .insert(GrpcMethod::new("avouch.issuer.v1.Node", "SignBrokered"));
             self.inner.unary(req, path, codec).await
         }
+        /// A brokered X.509-SVID, for sources that are entered with a certificate; for the helper's broker, never for a workload.
+        pub async fn sign_brokered_x509(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignBrokeredX509Request>,
+        ) -> std::result::Result<tonic::Response<super::IssuedX509>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.issuer.v1.Node/SignBrokeredX509",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.issuer.v1.Node", "SignBrokeredX509"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The instance has ended: nothing brokered is signed for it any more.
         pub async fn end_instance(
             &mut self,
@@ -945,6 +983,11 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::SignBrokeredRequest>,
         ) -> std::result::Result<tonic::Response<super::SignJwtReply>, tonic::Status>;
+        /// A brokered X.509-SVID, for sources that are entered with a certificate; for the helper's broker, never for a workload.
+        async fn sign_brokered_x509(
+            &self,
+            request: tonic::Request<super::SignBrokeredX509Request>,
+        ) -> std::result::Result<tonic::Response<super::IssuedX509>, tonic::Status>;
         /// The instance has ended: nothing brokered is signed for it any more.
         async fn end_instance(
             &self,
@@ -1241,6 +1284,51 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SignBrokeredSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.issuer.v1.Node/SignBrokeredX509" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignBrokeredX509Svc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::UnaryService<super::SignBrokeredX509Request>
+                    for SignBrokeredX509Svc<T> {
+                        type Response = super::IssuedX509;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignBrokeredX509Request>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::sign_brokered_x509(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignBrokeredX509Svc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

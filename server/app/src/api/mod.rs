@@ -1,5 +1,6 @@
 //! The calls, one file each: request, typed input, the rules, one transaction, reply. What is here only hands over.
 
+mod brokered;
 mod create_agent;
 mod create_grant;
 mod create_lock;
@@ -23,6 +24,7 @@ mod renew;
 mod reply;
 mod ship_audit;
 mod sign_brokered;
+mod sign_brokered_x509;
 mod sign_jwt;
 mod sign_x509;
 mod status;
@@ -117,6 +119,13 @@ impl issuer::node_server::Node for NodeApi {
         request: Request<issuer::SignBrokeredRequest>,
     ) -> Result<Response<issuer::SignJwtReply>, Status> {
         node_call!(self, request, sign_brokered::sign_brokered)
+    }
+
+    async fn sign_brokered_x509(
+        &self,
+        request: Request<issuer::SignBrokeredX509Request>,
+    ) -> Result<Response<issuer::IssuedX509>, Status> {
+        node_call!(self, request, sign_brokered_x509::sign_brokered_x509)
     }
 
     async fn end_instance(

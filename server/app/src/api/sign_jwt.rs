@@ -47,7 +47,7 @@ pub(super) async fn sign_jwt(
                 app.record_alone(event).await;
                 return Err(failure);
             }
-            Err(refused(app, &caller, &order, "jwt", failure).await)
+            Err(refused(app, &caller, order.agent.as_str(), "jwt", failure).await)
         }
     }
 }
@@ -120,22 +120,27 @@ pub(super) async fn keep(
     }
     app.record(&mut tx, event).await?;
     app.commit(tx).await?;
-    let token = String::from_utf8(issued.token.token.expose().to_vec());
+    reply(&issued.token)
+}
+
+/// The token as it is sent.
+pub(super) fn reply(issued: &IssuedJwt) -> Result<issuer::SignJwtReply, Failure> {
+    let token = String::from_utf8(issued.token.expose().to_vec());
     let token = token.map_err(|_| Failure::Broken("a token is not text".to_owned()))?;
-    Ok(issuer::SignJwtReply { spiffe_id: issued.token.id.to_string(), token })
+    Ok(issuer::SignJwtReply { spiffe_id: issued.id.to_string(), token })
 }
 
 /// Records that no token was signed.
 pub(super) async fn refused(
     app: &App,
     caller: &NodeCaller,
-    order: &Order,
+    agent: &str,
     kind: &'static str,
     failure: Failure,
 ) -> Failure {
     let recorded = async {
         let mut tx = app.store.begin().await?;
-        record_refusal(app, &mut tx, order.agent.as_str(), &caller.node, kind, &failure).await?;
+        record_refusal(app, &mut tx, agent, &caller.node, kind, &failure).await?;
         app.commit(tx).await
     };
     if let Err(error) = recorded.await {

@@ -66,6 +66,7 @@ async fn no_field_of_a_nodes_call_breaks_the_issuer() {
             agent: agent.to_owned(),
             instance: instance.to_owned(),
             audience: text.clone(),
+            ..Default::default()
         };
         refused("agent", client.sign_brokered(brokered(&text, &instance(1))).await);
         refused("instance", client.sign_brokered(brokered("a", &text)).await);

@@ -1,5 +1,6 @@
 use super::*;
 use avouch_words::Millis;
+use avouch_words::svid::x509::{BadX509Svid, X509Svid};
 use rcgen::SanType;
 use std::time::Duration;
 
@@ -14,7 +15,12 @@ fn jwt(agent: &str, n: u8, audience: &[&str]) -> issuer::SignJwtRequest {
 }
 
 fn brokered(agent: &str, n: u8, audience: &str) -> issuer::SignBrokeredRequest {
-    issuer::SignBrokeredRequest { agent: agent.to_owned(), instance: instance(n), audience: audience.to_owned() }
+    issuer::SignBrokeredRequest {
+        agent: agent.to_owned(),
+        instance: instance(n),
+        audience: audience.to_owned(),
+        probe: false,
+    }
 }
 
 #[tokio::test]
@@ -234,4 +240,94 @@ async fn a_batch_of_the_largest_size_is_signed_whole() {
     serials.dedup();
     assert_eq!(serials.len(), 512);
     assert_eq!(word(client.sign_x509(orders(513)).await), "bad_request");
+}
+
+fn brokered_x509(agent: &str, n: u8, key: &KeyPair) -> issuer::SignBrokeredX509Request {
+    issuer::SignBrokeredX509Request { agent: agent.to_owned(), instance: instance(n), csr: csr(key), probe: false }
+}
+
+/// The identity of a chain that is for sources alone.
+#[track_caller]
+fn for_sources(issued: &issuer::IssuedX509, running: &Running, node: &TestNode) -> X509Svid {
+    let chain: Vec<_> = issued.chain.iter().map(|der| der.as_slice().into()).collect();
+    let (bundles, now) = (bundles(node), running.clock.now());
+    assert_eq!(X509Svid::verify(&chain, &bundles, now), Err(BadX509Svid::Brokered), "nobody as a peer");
+    let svid = X509Svid::verify_brokered(&chain, &bundles, now).unwrap();
+    assert_eq!(svid.id().as_str(), issued.spiffe_id);
+    assert!(svid.not_after().since(now) <= Duration::from_secs(5 * 60));
+    svid
+}
+
+#[tokio::test]
+async fn a_brokered_certificate_is_for_a_live_instance_on_its_node_and_nobody_as_a_peer() {
+    let running = Running::start().await;
+    let node = running.join("laptop").await;
+    let there = running.join("other").await;
+    running.agent("researcher", "laptop").await;
+    let (mut client, mut elsewhere) = (running.node(&node).await, running.node(&there).await);
+    let key = KeyPair::generate().unwrap();
+    let ask = brokered_x509("researcher", 1, &key);
+    assert_eq!(word(client.sign_brokered_x509(ask.clone()).await), "denied", "no instance lives yet");
+    sign_one(&mut client, order("researcher", 1, &key)).await.unwrap();
+    let issued = client.sign_brokered_x509(ask.clone()).await.unwrap().into_inner();
+    let svid = for_sources(&issued, &running, &node);
+    assert_eq!(svid.id().as_str(), "spiffe://example.test/brokered/agent/researcher");
+    assert!(svid.public_key().ends_with(key.public_key_raw()));
+    assert_eq!(word(elsewhere.sign_brokered_x509(ask.clone()).await), "denied", "on another node");
+    for (agent, n) in [("nobody", 1), ("researcher", 2), ("", 1)] {
+        let refused = word(client.sign_brokered_x509(brokered_x509(agent, n, &key)).await);
+        assert_eq!(refused, if agent.is_empty() { "bad_request" } else { "denied" }, "{agent} {n}");
+    }
+    let mut forged = ask.clone();
+    *forged.csr.last_mut().unwrap() ^= 1;
+    assert_eq!(word(client.sign_brokered_x509(forged).await), "bad_csr");
+    for csr in [Vec::new(), vec![0; 100_000]] {
+        let request = issuer::SignBrokeredX509Request { csr, ..ask.clone() };
+        assert_eq!(word(client.sign_brokered_x509(request).await), "bad_request");
+    }
+    // As a node it is nobody, though a node holds it.
+    let shown = running.node_as(Some((&issued.chain, &key)), &node.svid.bundle).await;
+    if let Ok(mut client) = shown {
+        assert!(client.sign_jwt(jwt("researcher", 1, &["tool"])).await.is_err());
+    }
+    running.lock("researcher").await;
+    assert_eq!(word(client.sign_brokered_x509(ask).await), "denied");
+    assert_eq!(events(&running).await.iter().filter(|event| **event == "svid.brokered_x509_issued").count(), 1);
+}
+
+#[tokio::test]
+async fn a_node_and_a_probe_are_no_agent_and_are_on_record() {
+    let running = Running::start().await;
+    let node = running.join("laptop").await;
+    let mut client = running.node(&node).await;
+    let jwt = |audience: &str, probe| issuer::SignBrokeredRequest {
+        audience: audience.to_owned(),
+        probe,
+        ..Default::default()
+    };
+    let key = KeyPair::generate().unwrap();
+    let x509 = |probe| issuer::SignBrokeredX509Request { csr: csr(&key), probe, ..Default::default() };
+    let own = "spiffe://example.test/brokered/node/laptop";
+    assert_eq!(client.sign_brokered(jwt("https://vault.test", false)).await.unwrap().into_inner().spiffe_id, own);
+    let issued = client.sign_brokered_x509(x509(false)).await.unwrap().into_inner();
+    assert_eq!(for_sources(&issued, &running, &node).id().as_str(), own);
+    for probe in [false, true] {
+        for audience in ["avouch", "spiffe://example.test/issuer", "tool", ""] {
+            assert_eq!(word(client.sign_brokered(jwt(audience, probe)).await), "denied", "{audience}");
+        }
+    }
+    let mut probes = Vec::new();
+    for _ in 0..2 {
+        probes.push(client.sign_brokered(jwt("https://vault.test", true)).await.unwrap().into_inner().spiffe_id);
+    }
+    let issued = client.sign_brokered_x509(x509(true)).await.unwrap().into_inner();
+    probes.push(for_sources(&issued, &running, &node).id().to_string());
+    assert!(probes.iter().all(|id| id.starts_with("spiffe://example.test/brokered/agent/avouch-probe-")), "{probes:?}");
+    probes.dedup();
+    assert_eq!(probes.len(), 3, "a probe is a new name each time");
+    let named = issuer::SignBrokeredRequest { agent: "researcher".into(), ..jwt("https://vault.test", true) };
+    assert_eq!(word(client.sign_brokered(named).await), "bad_request", "nobody says what a probe is called");
+    let events = events(&running).await;
+    let count = |event: &str| events.iter().filter(|one| **one == event).count();
+    assert_eq!((count("svid.brokered_node_issued"), count("svid.probe_issued")), (2, 3));
 }

@@ -45,7 +45,8 @@ struct Header<'a> {
 #[derive(Serialize)]
 struct Claims<'a> {
     aud: &'a [String],
-    avouch_instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avouch_instance: Option<String>,
     exp: i64,
     iat: i64,
     iss: &'a str,
@@ -106,7 +107,7 @@ impl JwtSigner {
         let jti = Ulid::new(now, random);
         let claims = Claims {
             aud: permit.audience(),
-            avouch_instance: &permit.instance().to_string(),
+            avouch_instance: permit.instance().map(|instance| instance.to_string()),
             exp: expires,
             iat: now.seconds(),
             iss: &self.issuer,

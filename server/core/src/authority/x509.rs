@@ -110,7 +110,8 @@ impl X509Signer {
     }
 
     /// Signs a leaf for the holder of a key, as permitted. It never outlives the authority. The subject is empty and
-    /// says nothing: the one URI name is the identity.
+    /// says nothing: the one URI name is the identity. A brokered one is for clients alone, and repeats its ID's path
+    /// as its common name, as there are sources that give nothing to who has none.
     pub fn sign(
         &self,
         permit: &X509Permit,
@@ -133,6 +134,10 @@ impl X509Signer {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        if let Some(path) = permit.id().path().strip_prefix("/brokered/") {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.distinguished_name.push(DnType::CommonName, common_name(path));
+        }
         params.use_authority_key_identifier_extension = true;
         params.key_identifier_method = key_identifier(key.point());
         let issuer = Issuer::from_params(&self.params, Dummy(self.signer.public_key()));
@@ -141,6 +146,11 @@ impl X509Signer {
         let certificate = finish(dummy.der(), self.signer.as_ref(), rng)?;
         Ok(IssuedX509 { id: permit.id().clone(), certificate, serial, not_before, not_after })
     }
+}
+
+/// The path, or where it is longer than a common name may be, its digest.
+fn common_name(path: &str) -> String {
+    if path.len() <= MAX_COMMON_NAME { path.to_owned() } else { Digest::of(&[path.as_bytes()]).to_string() }
 }
 
 /// Certificates know whole seconds only.
@@ -239,6 +249,8 @@ impl PublicKeyData for Subject<'_> {
     }
 }
 
+/// RFC 5280 appendix A.1, `ub-common-name`; a digest has as many digits.
+const MAX_COMMON_NAME: usize = 64;
 /// How far before now a certificate begins, for verifiers whose clocks are behind: as far as clocks may differ.
 const BACKDATED: Duration = crate::refusal::MAX_CLOCK_DIFFERENCE;
 /// ASN.1 of the signature r = 0, s = 0.

@@ -14,17 +14,20 @@ struct Scene {
 
 const NOW: Millis = Millis(1_700_000_000_000);
 
-fn scene() -> Scene {
-    let domain = TrustDomain::parse("example.test").unwrap();
-    let agent = Registration {
+fn registration() -> Registration {
+    Registration {
         name: "researcher".into(),
         owner: "me@example.test".into(),
         nodes: vec!["node:name:laptop".into()],
         selectors: vec!["unix:uid:1".into()],
         jwt_ttl_seconds: 3600,
         ..Registration::default()
-    };
-    let agent = agent.check(NOW).unwrap();
+    }
+}
+
+fn scene() -> Scene {
+    let domain = TrustDomain::parse("example.test").unwrap();
+    let agent = registration().check(NOW).unwrap();
     let node = node::tests::node("laptop");
     Scene {
         reserved: ReservedAudiences::new(&domain, ["https://vault.test".to_owned()]),
@@ -54,13 +57,14 @@ impl Scene {
         }
     }
 
-    /// All three decisions have to come out the same.
+    /// All decisions have to come out the same.
     #[track_caller]
     fn denied(&self, asked: &Asked<'_>, denial: Denial) {
         let jwt = super::jwt(&self.domain, asked, &["x".to_owned()], &self.reserved);
         assert_eq!(x509(&self.domain, asked).map(|_| ()), Err(denial));
         assert_eq!(jwt.map(|_| ()), Err(denial));
         assert_eq!(brokered(&self.domain, asked, "https://vault.test", &self.reserved).map(|_| ()), Err(denial));
+        assert_eq!(brokered_x509(&self.domain, asked).map(|_| ()), Err(denial));
     }
 }
 
@@ -139,4 +143,40 @@ fn a_brokered_identity_is_for_one_source_and_a_live_instance_and_is_short() {
     let unseen = Asked { known: None, ..scene.asked() };
     let denied = brokered(&scene.domain, &unseen, "https://vault.test", &scene.reserved).map(|_| ());
     assert_eq!(denied, Err(Denial::InstanceNotLive));
+    assert_eq!(brokered_x509(&scene.domain, &unseen).map(|_| ()), Err(Denial::InstanceNotLive));
+    let permit = brokered_x509(&scene.domain, &scene.asked()).unwrap();
+    assert_eq!(
+        (permit.id().as_str(), permit.ttl()),
+        ("spiffe://example.test/brokered/agent/researcher", MAX_BROKERED_TTL)
+    );
+}
+
+#[test]
+fn a_node_enters_sources_as_itself_or_as_an_agent_that_is_none() {
+    let scene = scene();
+    let permit = |bearer: &Bearer| {
+        brokered_bearer(&scene.domain, &scene.node, bearer, "https://vault.test", &scene.reserved).unwrap()
+    };
+    let node = permit(&Bearer::Node);
+    assert_eq!(node.id().as_str(), "spiffe://example.test/brokered/node/laptop");
+    assert_eq!((node.instance(), node.ttl()), (None, MAX_BROKERED_TTL));
+    let rng = ring::rand::SystemRandom::new();
+    let (one, other) = (Probe::new(&rng).unwrap(), Probe::new(&rng).unwrap());
+    assert_ne!(one, other);
+    let probe = permit(&Bearer::Probe(one.clone()));
+    assert_eq!(probe.id(), &scene.domain.brokered_agent(one.name()));
+    assert_eq!((probe.instance(), probe.ttl()), (None, PROBE_TTL));
+    let banned = Node { banned: Some(NOW), ..scene.node.clone() };
+    for bearer in [Bearer::Node, Bearer::Probe(one.clone())] {
+        let ask = |node: &Node, audience: &str| {
+            brokered_bearer(&scene.domain, node, &bearer, audience, &scene.reserved).map(|_| ())
+        };
+        for audience in ["avouch", "spiffe://example.test/issuer", "anything", ""] {
+            assert_eq!(ask(&scene.node, audience), Err(Denial::AudienceNotASource), "{audience}");
+        }
+        assert_eq!(ask(&banned, "https://vault.test"), Err(Denial::Node));
+        assert_eq!(brokered_bearer_x509(&scene.domain, &banned, &bearer).map(|_| ()), Err(Denial::Node));
+    }
+    let registered = Registration { name: one.name().to_string(), ..registration() };
+    assert_eq!(registered.check(NOW).map_err(|invalid| invalid.field), Err("name"), "no agent can have that name");
 }
