@@ -1,5 +1,6 @@
 //! Tells the issuer which instances have ended, so that nothing brokered is signed for them any more.
 
+use crate::identity::brokered::BrokeredSvids;
 use crate::identity::instance::Instances;
 use crate::identity::jwt::JwtSvids;
 use crate::identity::{Identities, IdentityKey, schedule};
@@ -19,6 +20,8 @@ pub struct Ending {
     pub identities: Identities,
     /// Tokens.
     pub jwt: Arc<JwtSvids>,
+    /// What sources are entered with.
+    pub brokered: Arc<BrokeredSvids>,
     /// Who is told.
     pub issuer: Issuer,
 }
@@ -41,6 +44,7 @@ impl Ending {
     async fn end(&mut self, whose: IdentityKey, shutdown: &CancellationToken) {
         self.instances.end(&whose);
         self.jwt.forget(&whose);
+        self.brokered.forget(&whose);
         self.identities.end(whose.clone()).await;
         let mut failures = 0;
         while let Err(AskFault::Unreachable) = self.issuer.end_instance(whose.instance).await {

@@ -2,6 +2,7 @@
 
 use crate::attest::Attestor;
 use crate::broker::Broker;
+use crate::identity::brokered::BrokeredSvids;
 use crate::identity::instance::Instances;
 use crate::identity::jwt::JwtSvids;
 use crate::identity::{Identities, IdentityKey};
@@ -26,6 +27,8 @@ pub struct Enforcer {
     pub identities: Identities,
     /// Forgets tokens.
     pub jwt: Arc<JwtSvids>,
+    /// Forgets what sources are entered with.
+    pub brokered: Arc<BrokeredSvids>,
     /// Ends instances.
     pub instances: Arc<Instances>,
     /// Where ended instances go.
@@ -57,6 +60,7 @@ impl Enforce for Enforcer {
             self.attestor.want_digests(now.wants_digests());
             let entitled = now.entitled();
             self.jwt.forget_others(|agent| entitled.contains(agent));
+            self.brokered.forget_others(|agent| entitled.contains(agent));
             for whose in self.instances.end_others(|agent| entitled.contains(agent)) {
                 if self.ended.try_send(whose).is_err() {
                     tracing::warn!("an ended instance could not be reported; it ends with this node");

@@ -1,6 +1,7 @@
 //! The issuer as this helper knows it. One task (`sync`) connects; whoever has something to ask uses that connection
 //! or learns at once that there is none.
 
+use crate::identity::brokered::{Bearer, SignBrokered};
 use crate::identity::jwt::SignJwt;
 use crate::identity::{Answer, IdentityKey, Order, SignX509, Unreachable};
 use avouch_wire::issuer as wire;
@@ -164,16 +165,43 @@ impl SignJwt for Issuer {
         }
         .boxed()
     }
+}
 
-    fn sign_brokered(&self, whose: IdentityKey, audience: String) -> BoxFuture<'static, Result<String, AskFault>> {
+impl SignBrokered for Issuer {
+    fn sign_brokered(&self, bearer: Bearer, audience: String) -> BoxFuture<'static, Result<String, AskFault>> {
         let client = self.client();
-        let (agent, instance) = (whose.agent.to_string(), whose.instance.to_string());
         async move {
             let mut client = client?;
-            let request = wire::SignBrokeredRequest { agent, instance, audience };
+            let (agent, instance, probe) = said(&bearer);
+            let request = wire::SignBrokeredRequest { agent, instance, audience, probe };
             Ok(ask(async move { client.sign_brokered(request).await }).await?.token)
         }
         .boxed()
+    }
+
+    fn sign_brokered_x509(
+        &self,
+        bearer: Bearer,
+        csr: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Vec<CertificateDer<'static>>, AskFault>> {
+        let client = self.client();
+        async move {
+            let mut client = client?;
+            let (agent, instance, probe) = said(&bearer);
+            let request = wire::SignBrokeredX509Request { agent, instance, csr, probe };
+            let issued = ask(async move { client.sign_brokered_x509(request).await }).await?;
+            Ok(issued.chain.into_iter().map(CertificateDer::from).collect())
+        }
+        .boxed()
+    }
+}
+
+/// Agent, instance and whether it is a probe, as messages say them.
+fn said(bearer: &Bearer) -> (String, String, bool) {
+    match bearer {
+        Bearer::Agent(whose) => (whose.agent.to_string(), whose.instance.to_string(), false),
+        Bearer::Node => (String::new(), String::new(), false),
+        Bearer::Probe => (String::new(), String::new(), true),
     }
 }
 

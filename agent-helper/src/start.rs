@@ -10,6 +10,7 @@ use crate::enrol::{self, internal};
 use crate::freshness::Freshness;
 use crate::helper::{Helper, Sockets, Task};
 use crate::identity::Identities;
+use crate::identity::brokered::BrokeredSvids;
 use crate::identity::instance::Instances;
 use crate::identity::jwt::JwtSvids;
 use crate::intercept::{Proxy, SystemRoots};
@@ -122,11 +123,12 @@ impl Helper {
         }
         let keeper = Keeper { cache: cache.clone(), identities: identities.clone(), instances: instances.clone() };
         let jwt = Arc::new(JwtSvids::new(Arc::new(issuer.clone()), clock.clone()));
+        let brokered = Arc::new(BrokeredSvids::new(Arc::new(issuer.clone()), node.clone(), clock.clone()));
         let broker = Broker::start(broker::Parts {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
             ledger: Arc::new(spool.clone()),
             sources: vec![sealed.clone()],
-            entrances: Arc::new(broker::Brokered::new(jwt.clone(), states.subscribe())),
+            entrances: Arc::new(broker::Brokered::new(brokered.clone(), states.subscribe())),
             owed: Arc::new(broker::NothingOwed),
             resolver: Arc::new(SystemResolver),
             clock: clock.clone(),
@@ -192,12 +194,14 @@ impl Helper {
             instances: instances.clone(),
             identities: identities.clone(),
             jwt: jwt.clone(),
+            brokered: brokered.clone(),
             issuer: issuer.clone(),
         };
         let enforcer = Enforcer {
             attestor,
             identities,
             jwt,
+            brokered,
             instances,
             ended,
             bundles,

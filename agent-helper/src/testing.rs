@@ -1,13 +1,14 @@
 //! What the tests of this crate share.
 
 use crate::broker::{Entrances, Ledger, Recording};
+use crate::identity::brokered::{Bearer, SignBrokered};
 use crate::identity::jwt::SignJwt;
 use crate::identity::{Answer, IdentityKey, Order, SignX509, Unreachable};
 use crate::issuer::AskFault;
 use crate::journal::Journal;
 use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
-use avouch_sources::{Doing, Entrant, SourceFault, Who};
+use avouch_sources::{Credentials509, Doing, Entrant, SourceFault, Who};
 use avouch_wire::issuer as wire;
 use avouch_words::{Bundle, Clock, JwtAuthority, Millis, Name, Secret, TrustDomain, X509Authority};
 use futures_util::future::BoxFuture;
@@ -146,7 +147,10 @@ impl TestAuthority {
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !id.contains("/brokered/") {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
         params.not_before = moment(&*self.clock, -600);
         params.not_after = moment(&*self.clock, i64::try_from(self.life.lock().unwrap().as_secs()).unwrap());
         vec![request.signed_by(&self.authority).unwrap().der().clone()]
@@ -209,11 +213,35 @@ impl SignJwt for TestAuthority {
         };
         Box::pin(async move { answer })
     }
+}
 
-    fn sign_brokered(&self, whose: IdentityKey, audience: String) -> BoxFuture<'static, Result<String, AskFault>> {
-        let place = if self.mood() == Mood::OtherAgent { "agent" } else { "brokered/agent" };
-        let token = self.token(&format!("spiffe://example.test/{place}/{}", whose.agent), &[audience], 300);
+impl TestAuthority {
+    fn brokered_id(&self, bearer: &Bearer) -> String {
+        let path = match bearer {
+            _ if self.mood() == Mood::OtherAgent => "agent/researcher".to_owned(),
+            Bearer::Agent(whose) => format!("brokered/agent/{}", whose.agent),
+            Bearer::Node => "brokered/node/laptop".to_owned(),
+            Bearer::Probe => "brokered/agent/avouch-probe-1".to_owned(),
+        };
+        format!("spiffe://example.test/{path}")
+    }
+}
+
+impl SignBrokered for TestAuthority {
+    fn sign_brokered(&self, bearer: Bearer, audience: String) -> BoxFuture<'static, Result<String, AskFault>> {
+        let token = self.token(&self.brokered_id(&bearer), &[audience], 300);
         Box::pin(async move { Ok(token) })
+    }
+
+    fn sign_brokered_x509(
+        &self,
+        bearer: Bearer,
+        csr: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Vec<CertificateDer<'static>>, AskFault>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let own = crate::identity::key::NodeMadeKey::generate().unwrap().csr().unwrap();
+        let chain = self.leaf(&self.brokered_id(&bearer), if self.mood() == Mood::OtherKey { &own } else { &csr });
+        Box::pin(async move { Ok(chain) })
     }
 }
 
@@ -224,6 +252,10 @@ impl Entrances for NoEntrance {
     fn of(&self, _: &Caller) -> Arc<dyn Entrant> {
         Arc::new(Self)
     }
+
+    fn node(&self) -> Arc<dyn Entrant> {
+        Arc::new(Self)
+    }
 }
 
 impl Entrant for NoEntrance {
@@ -232,6 +264,10 @@ impl Entrant for NoEntrance {
     }
 
     fn jwt<'a>(&'a self, _: &'a str) -> Doing<'a, Secret> {
+        Box::pin(async { Err(SourceFault::NoIdentity) })
+    }
+
+    fn x509(&self) -> Doing<'_, Credentials509> {
         Box::pin(async { Err(SourceFault::NoIdentity) })
     }
 }

@@ -1,5 +1,7 @@
 //! Who enters a source: an agent's instance or the node, with a brokered identity that no workload is ever given.
 
+use std::sync::Arc;
+
 use avouch_words::{Name, Secret, Ulid};
 
 use crate::{Doing, SourceFault};
@@ -24,17 +26,17 @@ pub trait Entrant: Send + Sync {
     fn who(&self) -> &Who;
     /// A brokered JWT-SVID for one reserved audience, in compact form.
     fn jwt<'a>(&'a self, audience: &'a str) -> Doing<'a, Secret>;
-    /// A brokered X.509-SVID.
+    /// A brokered X.509-SVID with its key, for sources that are entered over mutual TLS.
     fn x509(&self) -> Doing<'_, Credentials509> {
         Box::pin(async { Err(SourceFault::NoIdentity) })
     }
 }
 
-/// An X.509-SVID with its key, to enter a source by.
-#[derive(Debug)]
+/// An X.509-SVID with its key, to enter a source by. The key is wiped when this goes.
+#[derive(Debug, Clone)]
 pub struct Credentials509 {
     /// Its certificate and those above it, DER, its own first.
     pub chain: Vec<Vec<u8>>,
     /// Its private key, PKCS#8 in DER.
-    pub key: Secret,
+    pub key: Arc<Secret>,
 }

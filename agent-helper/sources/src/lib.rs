@@ -5,6 +5,7 @@
 pub mod aws;
 pub mod conformance;
 pub mod entrant;
+pub mod entry;
 pub mod exec;
 pub mod file;
 mod json;
@@ -25,6 +26,7 @@ use avouch_words::{Digest, Millis, Name, Reference};
 
 pub use aws::{AwsSettings, AwsSource};
 pub use entrant::{Credentials509, Entrant, Who};
+pub use entry::{About, Entered, Found, Shown};
 pub use exec::{Command, CommandSource};
 pub use file::{FileSource, MAX_READS};
 pub use kubernetes::{KubernetesSettings, KubernetesSource};
@@ -41,6 +43,10 @@ pub trait Source: Send + Sync {
     fn name(&self) -> &Name;
     /// What kind of source it is, in the word that the settings use.
     fn kind(&self) -> &'static str;
+    /// What it is and how it is entered. One that nobody enters says no more than its kind.
+    fn about(&self) -> About {
+        About { place: String::new(), login: "none", shown: Shown::Nothing }
+    }
     /// Whether a reference can be read as one of this source's; if not, a sentence that says what is wrong with it.
     fn check_reference(&self, reference: &Reference) -> Result<(), String>;
     /// One issue of the credential. What has to be given back at the store is told to `owed` before anything that
@@ -51,6 +57,23 @@ pub trait Source: Send + Sync {
     /// this neither waits nor fails.
     fn is_current(&self, _reference: &Reference, _version: &str) -> bool {
         true
+    }
+    /// Logs in anew as this entrant, whatever is held from before; looks where the reference of `sought` leads; and ends
+    /// the login. Nothing that is made on demand is made, and nothing is kept. [`SourceFault::Denied`] says that the
+    /// login itself is refused. The default is for sources that nobody enters, where whoever asks is given the value.
+    fn try_entry<'a>(
+        &'a self,
+        _entrant: &'a dyn Entrant,
+        sought: Option<&'a Wanted>,
+        owed: &'a dyn Obligations,
+    ) -> Doing<'a, Entered> {
+        Box::pin(async move {
+            let found = match sought {
+                Some(wanted) => Some(self.read(wanted, owed).await.and_then(|lease| Found::of(&lease))),
+                None => None,
+            };
+            Ok(Entered { seen_as: None, rights: Vec::new(), found })
+        })
     }
     /// Makes what is owed last longer, for whoever it was made for. The answer is its new end.
     fn renew<'a>(&'a self, _owed: &'a Obligation, _entrant: &'a dyn Entrant) -> Doing<'a, Millis> {

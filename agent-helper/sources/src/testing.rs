@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use avouch_words::{Digest, Name, Reference, Secret};
 
-use crate::{Doing, Entrant, Obligation, Obligations, Wanted, Who};
+use crate::{Credentials509, Doing, Entrant, Obligation, Obligations, Wanted, Who};
 
 /// A name.
 pub(crate) fn name(text: &str) -> Name {
@@ -36,6 +36,10 @@ impl Entrant for Nobody {
     }
 
     fn jwt<'a>(&'a self, _: &'a str) -> Doing<'a, Secret> {
+        unreachable!("the source needs no identity")
+    }
+
+    fn x509(&self) -> Doing<'_, Credentials509> {
         unreachable!("the source needs no identity")
     }
 }

@@ -1,61 +1,88 @@
-//! With which identity a source is entered: the brokered one of the caller's instance, signed anew when a source asks.
+//! With which identity a source is entered: the brokered one of the caller's instance or of the node, signed by the
+//! issuer.
 
 use std::sync::Arc;
 
 use avouch_policy::Caller;
-use avouch_sources::{Doing, Entrant, SourceFault, Who};
-use avouch_words::Secret;
+use avouch_sources::{Credentials509, Doing, Entrant, SourceFault, Who};
+use avouch_words::{Bundle, Secret};
 use tokio::sync::watch;
 
 use crate::identity::IdentityKey;
-use crate::identity::jwt::JwtSvids;
+use crate::identity::brokered::{Bearer, BrokeredSvids};
 use crate::state::NodeState;
 
 /// Makes whoever enters a source.
 pub trait Entrances: Send + Sync {
     /// On behalf of this caller.
     fn of(&self, caller: &Caller) -> Arc<dyn Entrant>;
+    /// As the node itself, to give back what is owed.
+    fn node(&self) -> Arc<dyn Entrant>;
 }
 
 /// Entrances with identities that the issuer signs.
 pub struct Brokered {
-    jwt: Arc<JwtSvids>,
+    svids: Arc<BrokeredSvids>,
     states: watch::Receiver<Option<Arc<NodeState>>>,
 }
 
 impl Brokered {
     /// Signed by way of these.
-    pub fn new(jwt: Arc<JwtSvids>, states: watch::Receiver<Option<Arc<NodeState>>>) -> Self {
-        Self { jwt, states }
+    pub fn new(svids: Arc<BrokeredSvids>, states: watch::Receiver<Option<Arc<NodeState>>>) -> Self {
+        Self { svids, states }
+    }
+
+    fn as_bearer(&self, bearer: Bearer, who: Who) -> Arc<dyn Entrant> {
+        Arc::new(AsBearer { svids: Arc::clone(&self.svids), states: self.states.clone(), bearer, who })
     }
 }
 
 impl Entrances for Brokered {
     fn of(&self, caller: &Caller) -> Arc<dyn Entrant> {
-        let whose = IdentityKey { agent: caller.agent.clone(), instance: caller.instance };
-        let who = Who::Agent { agent: whose.agent.clone(), instance: whose.instance };
-        Arc::new(OfAgent { jwt: Arc::clone(&self.jwt), states: self.states.clone(), whose, who })
+        let (agent, instance) = (caller.agent.clone(), caller.instance);
+        let whose = IdentityKey { agent: agent.clone(), instance };
+        self.as_bearer(Bearer::Agent(whose), Who::Agent { agent, instance })
+    }
+
+    fn node(&self) -> Arc<dyn Entrant> {
+        self.as_bearer(Bearer::Node, Who::Node)
     }
 }
 
-struct OfAgent {
-    jwt: Arc<JwtSvids>,
+struct AsBearer {
+    svids: Arc<BrokeredSvids>,
     states: watch::Receiver<Option<Arc<NodeState>>>,
-    whose: IdentityKey,
+    bearer: Bearer,
     who: Who,
 }
 
-impl Entrant for OfAgent {
+impl AsBearer {
+    fn bundle(&self) -> Result<Arc<Bundle>, SourceFault> {
+        let state = self.states.borrow();
+        state.as_ref().map(|state| Arc::clone(&state.bundle)).ok_or(SourceFault::NoIdentity)
+    }
+}
+
+impl Entrant for AsBearer {
     fn who(&self) -> &Who {
         &self.who
     }
 
     fn jwt<'a>(&'a self, audience: &'a str) -> Doing<'a, Secret> {
         Box::pin(async move {
-            let state = self.states.borrow().clone().ok_or(SourceFault::NoIdentity)?;
-            let token = self.jwt.fetch_brokered(&self.whose, audience, &state.bundle).await;
-            token.map(|token| Secret::new(token.compact().expose().to_vec())).map_err(|fault| {
-                tracing::warn!(agent = %self.whose.agent, %fault, "broker.entrance.jwt");
+            let bundle = self.bundle()?;
+            self.svids.jwt(&self.bearer, audience, &bundle).await.map_err(|fault| {
+                tracing::warn!(bearer = ?self.bearer, %fault, "broker.entrance.jwt");
+                SourceFault::NoIdentity
+            })
+        })
+    }
+
+    fn x509(&self) -> Doing<'_, Credentials509> {
+        Box::pin(async move {
+            let bundle = self.bundle()?;
+            self.svids.x509(&self.bearer, &bundle).await.map_err(|fault| {
+                tracing::warn!(bearer = ?self.bearer, %fault, "broker.entrance.x509");
                 SourceFault::NoIdentity
             })
         })

@@ -15,8 +15,6 @@ use std::time::Duration;
 pub trait SignJwt: Send + Sync + 'static {
     /// A JWT-SVID of this instance for these audiences.
     fn sign_jwt(&self, whose: IdentityKey, audience: Vec<String>) -> BoxFuture<'static, Result<String, AskFault>>;
-    /// A brokered one, for one source's audience.
-    fn sign_brokered(&self, whose: IdentityKey, audience: String) -> BoxFuture<'static, Result<String, AskFault>>;
 }
 
 /// A token that was checked.
@@ -104,13 +102,6 @@ impl JwtSvids {
             kept.insert(key, Kept { token: token.clone(), until });
         }
         Ok(token)
-    }
-
-    /// A brokered token for a source: for the broker, never for a workload, and never kept.
-    pub async fn fetch_brokered(&self, whose: &IdentityKey, audience: &str, bundle: &Bundle) -> Result<Token, NoToken> {
-        let compact = self.signer.sign_brokered(whose.clone(), audience.to_owned()).await?;
-        let id = bundle.trust_domain.brokered_agent(&whose.agent);
-        self.admit(compact, &id, &[audience.to_owned()], bundle)
     }
 
     /// Forgets tokens of agents that may not have any more.

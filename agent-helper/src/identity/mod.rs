@@ -2,6 +2,7 @@
 //! issuer in batches, checks what comes back before anyone may see it, renews at half life, and forgets. Everyone
 //! else holds a `watch` receiver. JWT-SVIDs are fetched when asked for and kept for half their life (`jwt`).
 
+pub mod brokered;
 pub mod instance;
 pub mod jwt;
 pub mod key;

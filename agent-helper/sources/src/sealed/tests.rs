@@ -38,6 +38,10 @@ impl Entrant for Nobody {
     fn jwt<'a>(&'a self, _: &'a str) -> Doing<'a, Secret> {
         unreachable!()
     }
+
+    fn x509(&self) -> crate::Doing<'_, crate::Credentials509> {
+        unreachable!("the sealed store needs no identity")
+    }
 }
 
 impl Obligations for Nobody {

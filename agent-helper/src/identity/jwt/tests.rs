@@ -51,13 +51,3 @@ async fn a_token_of_another_agent_or_authority_is_not_handed_on() {
     let foreign = TestAuthority::new(clock).bundle();
     assert_eq!(svids.fetch(&whose, &audience(&["a"]), &foreign).await.err(), Some(NoToken::Inadmissible));
 }
-
-#[tokio::test]
-async fn a_brokered_token_is_the_brokered_identity_and_nothing_else() {
-    let (svids, authority, _, whose) = rig();
-    let token = svids.fetch_brokered(&whose, "https://vault.example.test", &authority.bundle()).await.unwrap();
-    assert_eq!(token.id().as_str(), "spiffe://example.test/brokered/agent/researcher");
-    authority.set(Mood::OtherAgent);
-    let plain = svids.fetch_brokered(&whose, "https://vault.example.test", &authority.bundle()).await;
-    assert_eq!(plain.err(), Some(NoToken::Inadmissible), "the agent's own identity opens no source");
-}
