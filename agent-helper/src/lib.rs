@@ -24,6 +24,7 @@ mod renew;
 pub mod scrub;
 pub mod session;
 mod ship;
+mod sources;
 pub mod spool;
 mod stale;
 mod start;

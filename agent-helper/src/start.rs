@@ -24,6 +24,7 @@ use crate::ready::Ready;
 use crate::renew::Renewal;
 use crate::session::{Door, Places, SessionFiles, SessionProxy, Sessions};
 use crate::ship::Shipper;
+use crate::sources;
 use crate::spool::{Spool, SpoolFault};
 use crate::stale::StaleWatch;
 use crate::sync::Follower;
@@ -31,7 +32,7 @@ use crate::workload::{self, CALLS_AT_ONCE, CALLS_PER_SECOND, Gate, STREAMS, STRE
 use avouch_audit::field::Outside;
 use avouch_audit::record::HelperEvent;
 use avouch_config::{self as config, Health, HelperConfig, LastFault, Owner, Readiness, StartError};
-use avouch_sources::SealedStore;
+use avouch_sources::{SealedStore, Source};
 use avouch_wire::local::helper_server::HelperServer;
 use avouch_wire::tls;
 use avouch_wire::unix::{self, Slots, Taken, roots};
@@ -90,6 +91,9 @@ impl Helper {
         };
         prepare(&places).map_err(|error| internal("the runtime directory cannot be prepared", error))?;
         let sealed = Arc::new(open_sealed(&config)?);
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let mut sources: Vec<Arc<dyn Source>> = vec![sealed.clone()];
+        sources.extend(sources::build(&config, credentials.as_deref(), &clock)?);
         let files = NodeFiles::in_directory(&config.state_dir);
         let joined = enrol::join(&config, &files, &clock).await?;
         let node = joined.identity.svid.id().clone();
@@ -127,7 +131,7 @@ impl Helper {
         let broker = Broker::start(broker::Parts {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
             ledger: Arc::new(spool.clone()),
-            sources: vec![sealed.clone()],
+            sources,
             entrances: Arc::new(broker::Brokered::new(brokered.clone(), states.subscribe())),
             owed: Arc::new(broker::NothingOwed),
             resolver: Arc::new(SystemResolver),
@@ -354,7 +358,8 @@ fn egress(settings: &config::Egress) -> broker::Egress {
 /// What this helper keeps: no contained session sees it.
 fn hidden(config: &HelperConfig) -> Vec<PathBuf> {
     let keys = config.seal_key_file.parent().map(Path::to_owned);
-    [config.state_dir.clone(), config.runtime_dir.clone()].into_iter().chain(keys).collect()
+    let ours = [config.state_dir.clone(), config.runtime_dir.clone()];
+    ours.into_iter().chain(keys).chain(sources::files(config)).collect()
 }
 
 /// For what is refused on the record.

@@ -6,6 +6,7 @@ use crate::parse;
 use crate::paths::Paths;
 use crate::read::{Table, document};
 use crate::settings::{self, Log, Operator};
+use crate::source::{self, SourceSettings};
 use crate::start_error::StartError;
 use avouch_words::TrustDomain;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub struct HelperConfig {
     pub seal_key_file: PathBuf,
     /// Who may administer this helper.
     pub operators: Vec<Operator>,
+    /// Where credentials come from, beside the sealed store.
+    pub sources: Vec<SourceSettings>,
     /// How sessions are opened.
     pub session: Session,
     /// What goes out that no credential is bound to.
@@ -94,6 +97,7 @@ impl HelperConfig {
             join_token: None,
             seal_key_file: paths.helper_seal_key(),
             operators: settings::default_operators(),
+            sources: Vec::new(),
             session: Session::default(),
             egress: Egress::default(),
             health: None,
@@ -125,6 +129,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
     });
     let seal_key_file = root.or("seal_key_file", paths.helper_seal_key(), parse::path);
     let operators = settings::operators(root);
+    let sources = source::sources(root);
     let session = root.table("session", |table| {
         let contain = table.or("contain", Contain::default(), |value| match value.text()? {
             "required" => Some(Contain::Required),
@@ -167,6 +172,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
         join_token: join_token?,
         seal_key_file: seal_key_file?,
         operators: operators?,
+        sources: sources?,
         session: session?,
         egress: egress?,
         health: health?,

@@ -15,6 +15,7 @@ mod public;
 mod read;
 mod server;
 mod settings;
+pub mod source;
 mod start_error;
 pub mod telemetry;
 

@@ -156,6 +156,14 @@ pub enum StartError {
     /// The authorities cannot be unsealed or made.
     #[error("the authorities cannot be used: {0}")]
     Authorities(String),
+    /// A source of the settings cannot be made.
+    #[error("the source {name} cannot be used: {reason}")]
+    Source {
+        /// Which.
+        name: avouch_words::Name,
+        /// Why.
+        reason: String,
+    },
     /// Something below us failed.
     #[error("{what}: {reason}")]
     Internal {
@@ -222,6 +230,7 @@ impl StartError {
             Self::Unreachable { .. } => "issuer_unreachable",
             Self::Database { .. } => "database_unusable",
             Self::Authorities(_) => "authorities_unusable",
+            Self::Source { .. } => "source_unusable",
             Self::Internal { .. } => "internal",
         }
     }
@@ -259,6 +268,7 @@ impl StartError {
             Self::Unreachable { .. } => "Check `issuer` in the settings, and that the issuer runs.",
             Self::Database { .. } => "Check the state directory's disk and owner, and that no other issuer uses it.",
             Self::Authorities(_) => "Name the key file that this database's authorities were sealed with.",
+            Self::Source { .. } => "Correct its entry among `[[source]]` in the settings, or the file that it names.",
             Self::Internal { .. } => "Look at the log, and start again.",
         };
         fixed.to_owned()
@@ -274,6 +284,7 @@ impl StartError {
             | Self::SealKey(_)
             | Self::TokenFile { .. }
             | Self::KeyInState { .. }
+            | Self::Source { .. }
             | Self::TokenMalformed(_) => USAGE,
             Self::TrustDomain { .. }
             | Self::Clock { .. }
