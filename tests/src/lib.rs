@@ -3,6 +3,7 @@
 
 mod dev;
 mod installation;
+pub mod meeting;
 pub mod page;
 pub mod place;
 pub mod servers;

@@ -1,53 +1,78 @@
-//! Foreign SPIFFE clients against the Workload API: each fetches, watches through a rotation, and validates a
-//! JWT-SVID. `tests/run` installs them and names their folder in `AVOUCH_INTEROP`.
+//! Foreign SPIFFE clients against the Workload API. All meet once, for somewhat more than a minute in which SVIDs live
+//! ten seconds and authorities one minute; each test looks at what one of them saw. `tests/run` installs them and names
+//! their folder in `AVOUCH_INTEROP`. `tests/rotation` does the same for longer.
 
+use avouch_tests::meeting::{BRISK, Said, clients, installed, meet};
 use avouch_tests::{Installation, World};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// How long they meet: beyond the life of the first authority. `tests/rotation` sets it, and longer lives.
+const SECONDS: u32 = 64;
+
+static MEETING: LazyLock<Result<BTreeMap<&'static str, Said>, String>> = LazyLock::new(|| {
+    let told = |name: &str| std::env::var(name).ok();
+    let seconds = told("AVOUCH_ROTATION_SECONDS").and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
+    let settings = told("AVOUCH_ROTATION_SETTINGS").unwrap_or_else(|| BRISK.to_owned());
+    let mut made = Installation::prepare_with(&settings, "").map_err(|error| error.to_string())?;
+    made.start_both().map_err(|error| error.to_string())?;
+    meet(&made, &clients(&installed()), seconds).map_err(|error| error.to_string())
+});
+
+fn met() -> &'static BTreeMap<&'static str, Said> {
+    MEETING.as_ref().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// It fetched, saw SVIDs and the authority under them rotate, and had tokens of either authority validated.
+fn watched_a_rotation(name: &str) {
+    let said = &met()[name];
+    let number = |word: &str| said[word].parse::<u32>().unwrap_or_else(|_| panic!("{word}: {said:?}"));
+    let id = format!("spiffe://example.test/agent/{name}");
+    assert_eq!((&said["id"], &said["jwt"], &said["jwt-later"]), (&id, &id, &id));
+    assert_eq!(said["foreign-audience"], "refused");
+    assert!(number("serials") >= 3, "{said:?}");
+    assert!(number("authorities") >= 2 && number("signers") >= 2, "{said:?}");
+}
 
 #[test]
 fn py_spiffe_fetches_watches_and_validates() {
-    let folder = interop();
-    let python = folder.join("venv/bin/python").display().to_string();
-    watches_a_rotation(&[&python, concat!(env!("CARGO_MANIFEST_DIR"), "/interop/python/client.py"), "60"]);
+    watched_a_rotation("python");
 }
 
 #[test]
 fn go_spiffe_fetches_watches_and_validates() {
-    let client = interop().join("go-client").display().to_string();
-    watches_a_rotation(&[&client, "60"]);
+    watched_a_rotation("go");
 }
 
-fn interop() -> PathBuf {
-    PathBuf::from(std::env::var_os("AVOUCH_INTEROP").expect("AVOUCH_INTEROP: run this by tests/run"))
+#[test]
+fn rust_spiffe_fetches_watches_and_validates() {
+    watched_a_rotation("rust");
 }
 
-fn watches_a_rotation(client: &[&str]) {
-    let mut made = Installation::prepare().expect("settings");
-    made.start_both().expect("started");
-    let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
-    let line = [
-        "agent",
-        "create",
-        "watcher",
-        "--owner",
-        "me@example.test",
-        "--node",
-        "node:name:n1",
-        "--selector",
-        &uid,
-        "--x509-ttl",
-        "10s",
-    ];
-    made.run(&line).expect("an agent");
-    let output = made.command(&["run", "--agent", "watcher", "--"]).args(client).output().expect("the client");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}{}", String::from_utf8_lossy(&output.stderr), made.logs());
-    let words: BTreeMap<&str, &str> = said.lines().filter_map(|line| line.split_once(' ')).collect();
-    assert_eq!(words["id"], "spiffe://example.test/agent/watcher");
-    assert_eq!(words["jwt"], "spiffe://example.test/agent/watcher");
-    assert_ne!(words["first"], words["second"]);
-    assert_eq!(words["foreign-audience"], "refused");
+#[test]
+fn a_node_client_fetches_watches_and_validates() {
+    watched_a_rotation("node");
+}
+
+#[test]
+fn java_spiffe_fetches_watches_and_validates() {
+    if met().contains_key("java") {
+        watched_a_rotation("java");
+    } else {
+        println!("not run: needs a JDK and Maven");
+    }
+}
+
+#[test]
+fn no_handshake_between_foreign_clients_fails_through_rotations() {
+    let mut all = 0;
+    for (name, said) in met() {
+        let number = |word: &str| said[word].parse::<u32>().unwrap_or_else(|_| panic!("{name}: {word}: {said:?}"));
+        assert_eq!((number("failed"), number("held-failed")), (0, 0), "{name}: {said:?}");
+        assert!(number("handshakes") > 0 && number("held") > 0, "{name}: {said:?}");
+        all += number("handshakes");
+    }
+    println!("{} clients, {all} handshakes, none failed", met().len());
 }
 
 #[test]
