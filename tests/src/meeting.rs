@@ -64,7 +64,8 @@ pub fn meet(
         line.stdin(Stdio::null()).stdout(file("said")?).stderr(file("complained")?);
         running.push((*name, Ending(line.spawn()?)));
     }
-    let read = |name: &str, ending: &str| fs::read_to_string(made.path(&format!("{name}.{ending}"))).unwrap_or_default();
+    let read =
+        |name: &str, ending: &str| fs::read_to_string(made.path(&format!("{name}.{ending}"))).unwrap_or_default();
     let mut waiting = running.len();
     while waiting > 0 {
         waiting = 0;
