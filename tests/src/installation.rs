@@ -1,5 +1,6 @@
 //! An issuer and a helper as processes, with everything they write below one temporary folder.
 
+use crate::two_hosts::{self, TwoHosts};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -14,6 +15,7 @@ pub struct Installation {
     listen: String,
     server: Option<Child>,
     helper: Option<Child>,
+    hosts: Option<TwoHosts>,
 }
 
 /// What a verb printed, and how it ended.
@@ -35,13 +37,22 @@ impl Installation {
 
     /// The same with lines added to the issuer's and to the helper's settings.
     pub fn prepare_with(server: &str, helper: &str) -> io::Result<Self> {
+        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        Self::prepare_at(listen, server, helper, None)
+    }
+
+    /// The same with the issuer on one host, and the helper and its agents on another.
+    pub fn prepare_apart(hosts: TwoHosts, server: &str, helper: &str) -> io::Result<Self> {
+        Self::prepare_at(format!("{}:8443", two_hosts::ISSUER), server, helper, Some(hosts))
+    }
+
+    fn prepare_at(listen: String, server: &str, helper: &str, hosts: Option<TwoHosts>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let at = folder.path();
         for name in ["keys", "run"] {
             fs::create_dir(at.join(name))?;
             fs::set_permissions(at.join(name), fs::Permissions::from_mode(0o700))?;
         }
-        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let place = at.display();
         fs::write(
             at.join("server.toml"),
@@ -59,7 +70,7 @@ impl Installation {
                  join_token_file = \"{place}/keys/token\"\n{helper}"
             ),
         )?;
-        Ok(Self { folder, listen, server: None, helper: None })
+        Ok(Self { folder, listen, server: None, helper: None, hosts })
     }
 
     /// Starts both, enrolled.
@@ -130,7 +141,7 @@ impl Installation {
 
     /// Starts a daemon without waiting for it.
     pub fn daemon(&self, part: &str, environment: &[(&str, &str)]) -> io::Result<Child> {
-        let mut command = Command::new(program());
+        let mut command = self.on(if part == "server" { "issuer" } else { "helper" });
         command.envs(environment.iter().copied());
         self.start_daemon(command, part)
     }
@@ -201,9 +212,27 @@ impl Installation {
 
     /// A verb of this installation, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.on("helper");
         command.arg("--runtime-dir").arg(self.path("run")).args(arguments);
         command
+    }
+
+    /// `avouch` on one of the two hosts, if there are two.
+    fn on(&self, host: &str) -> Command {
+        let Some(hosts) = &self.hosts else { return Command::new(program()) };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", hosts.namespace(host).display())).arg(program());
+        command
+    }
+
+    /// The network namespace of the agents and their tools, if it is another than this process's.
+    pub(crate) fn tool_host(&self) -> Option<PathBuf> {
+        self.hosts.as_ref().map(|hosts| hosts.namespace("helper"))
+    }
+
+    /// The two hosts, if there are two.
+    pub fn hosts(&mut self) -> Option<&mut TwoHosts> {
+        self.hosts.as_mut()
     }
 
     /// Seals a value and binds it.
@@ -295,7 +324,7 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()>
 }
 
 /// The program `avouch`, built beside the test.
-pub(crate) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let mut at = std::env::current_exe().unwrap_or_default();
     at.pop();
     if at.ends_with("deps") {

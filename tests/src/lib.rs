@@ -4,14 +4,16 @@
 mod dev;
 mod installation;
 pub mod meeting;
+pub mod node;
 pub mod page;
 pub mod place;
 pub mod servers;
 mod service;
+pub mod two_hosts;
 mod world;
 
 pub use dev::Dev;
-pub use installation::{Installation, Output};
+pub use installation::{Installation, Output, program};
 pub use service::{Arrived, Service};
 pub use world::{HOST, PLAIN, TLS, World};
 

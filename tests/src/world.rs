@@ -4,8 +4,10 @@
 use crate::Installation;
 use avouch::tools::{TlsIdentity, ToolConfig, ToolLog, ToolServer};
 use avouch_words::{Secret, SystemClock};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 
 /// The name that the tool has over TLS.
@@ -34,7 +36,14 @@ impl World {
 
     /// Sets it up on an installation that runs.
     pub fn on(made: Installation) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let host = made.tool_host().map(fs::File::open).transpose()?;
+        runtime.worker_threads(1).enable_all().on_thread_start(move || {
+            if let Some(host) = &host {
+                move_into_link_name_space(host.as_fd(), Some(LinkNameSpaceType::Network)).expect("the agents' host");
+            }
+        });
+        let runtime = runtime.build()?;
         let identity = TlsIdentity::make(HOST, &SystemClock)?;
         fs::write(made.path("tool-ca.pem"), &identity.ca_pem)?;
         let config = ToolConfig {
@@ -44,7 +53,8 @@ impl World {
             plain_port: 0,
             tls_port: 0,
         };
-        let server = runtime.block_on(ToolServer::build(config))?;
+        let building = runtime.spawn(ToolServer::build(config));
+        let server = runtime.block_on(building).map_err(io::Error::other)??;
         let (plain, tls, tool) = (server.plain_address().port(), server.tls_address().port(), server.log());
         runtime.spawn(server.run());
         let world = Self { made, tool, plain, tls, _runtime: runtime };
@@ -99,5 +109,30 @@ impl World {
     /// How many requests carried a credential to the tool.
     pub fn authorized(&self) -> usize {
         self.tool.seen().iter().filter(|seen| seen.authorized).count()
+    }
+
+    /// The log once the helper has shipped all it has; it verifies.
+    pub fn settled(&mut self) -> io::Result<String> {
+        self.made.until("the spool to be shipped", |made| {
+            made.run(&["status", "-o", "json"]).is_ok_and(|said| is_shipped(&said.stdout))
+        })?;
+        self.made.run(&["audit", "verify"])?;
+        Ok(self.made.run(&["audit", "export", "--out", "-"])?.stdout)
+    }
+}
+
+fn is_shipped(status: &str) -> bool {
+    let status: serde_json::Value = serde_json::from_str(status).unwrap_or_default();
+    let spooled = find(&status, "spooled");
+    spooled.is_some() && spooled == find(&status, "acknowledged")
+}
+
+fn find(value: &serde_json::Value, key: &str) -> Option<u64> {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.get(key).and_then(serde_json::Value::as_u64).or_else(|| map.values().find_map(|inner| find(inner, key)))
+        }
+        serde_json::Value::Array(list) => list.iter().find_map(|inner| find(inner, key)),
+        _ => None,
     }
 }

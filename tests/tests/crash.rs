@@ -3,6 +3,7 @@
 
 use avouch_tests::World;
 use std::io;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn cycles() -> u32 {
@@ -28,7 +29,7 @@ fn helper_dies_at(point: &str) {
             world.made.logs()
         );
     }
-    let log = settled(&mut world);
+    let log = world.settled().expect("the log");
     let intents = log.matches("\"code\":\"broker.intent\"").count();
     let outcomes = log.matches("\"code\":\"broker.outcome\"").count();
     assert!(
@@ -79,44 +80,91 @@ fn issuer_dies_at(point: &str) {
     while !world.curl("researcher", &[&world.plain("/repos/x")]).expect("curl").ends_with("200") {
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", world.made.logs());
     }
-    let log = settled(&mut world);
+    let log = world.settled().expect("the log");
     for name in &acknowledged {
         assert!(log.contains(name.as_str()), "{name} is not in the log");
     }
     assert!(world.authorized() <= log.matches("\"code\":\"broker.intent\"").count());
 }
 
-/// The log once the helper has shipped all it has; it verifies.
-fn settled(world: &mut World) -> String {
-    let shipped = |said: &str| {
-        serde_json::from_str::<serde_json::Value>(said)
-            .ok()
-            .and_then(|value| find(&value, "spooled").zip(find(&value, "acknowledged")))
-            .is_some_and(|(spooled, acknowledged)| spooled == acknowledged)
-    };
-    world
-        .made
-        .until("the spool to be shipped", |made| {
-            made.run(&["status", "-o", "json"]).is_ok_and(|said| shipped(&said.stdout))
-        })
-        .expect("shipped");
-    world.made.run(&["audit", "verify"]).expect("the log verifies");
-    world.made.run(&["audit", "export", "--out", "-"]).expect("export").stdout
-}
-
-fn find(value: &serde_json::Value, key: &str) -> Option<u64> {
-    match value {
-        serde_json::Value::Object(map) => {
-            map.get(key).and_then(serde_json::Value::as_u64).or_else(|| map.values().find_map(|inner| find(inner, key)))
-        }
-        serde_json::Value::Array(list) => list.iter().find_map(|inner| find(inner, key)),
-        _ => None,
-    }
-}
-
 fn has_ended(child: Option<&mut std::process::Child>) -> io::Result<bool> {
     child.map_or(Ok(true), |child| child.try_wait().map(|status| status.is_some()))
 }
+
+/// Calls and registrations without pause while the issuer is killed, and told to stop, again and again: no answer is wrong,
+/// and nothing that was acknowledged is lost.
+#[test]
+fn an_issuer_restarted_twenty_times_under_load_loses_nothing() {
+    let mut world = World::start().expect("a world");
+    let url = world.plain("/repos/x");
+    // One session lives through all of it, beside short ones.
+    let script = "while [ ! -e \"$0\" ]; do curl -sS -o /dev/null -w '%{http_code}\\n' --max-time 20 \"$1\"; done";
+    let stop = world.made.path("stop");
+    let session = world.under_run("researcher", &["sh", "-c", script, &stop.to_string_lossy(), &url]);
+    let session = { session }.spawn().expect("a session");
+    let (mut acknowledged, mut answers) = (Vec::new(), 0);
+    for restart in 0..RESTARTS {
+        let begun = Instant::now();
+        while begun.elapsed() < UNDER_LOAD {
+            let name = format!("agent-{restart}-{}", acknowledged.len());
+            let line = [
+                "agent",
+                "create",
+                &name,
+                "--owner",
+                "me@example.test",
+                "--node",
+                "node:name:n1",
+                "--selector",
+                "unix:uid:7",
+            ];
+            // While a registration is under way the issuer ends, each time at another moment of it.
+            let creating = world.made.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let ends = begun.elapsed() + Duration::from_millis(u64::from(restart) * 3) >= UNDER_LOAD;
+            if ends {
+                std::thread::sleep(Duration::from_millis(u64::from(restart)));
+                end_issuer(&mut world, restart % 2 == 0);
+            }
+            if creating.and_then(|child| child.wait_with_output()).expect("agent create").status.success() {
+                acknowledged.push(name);
+            }
+            let said = world.curl("researcher", &[&url]);
+            // A new session needs the issuer; one that was opened has its answer whatever happens to it.
+            if said.expect("curl").ends_with("200") {
+                answers += 1;
+            }
+            if ends {
+                break;
+            }
+        }
+        end_issuer(&mut world, true);
+        world.made.start_server(&[]).expect("an issuer that goes on");
+    }
+    std::fs::write(&stop, "").expect("the end");
+    let output = session.wait_with_output().expect("the session");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.lines().count() > 0 && said.lines().all(|line| line == "200"), "{said}{}", world.made.logs());
+    let agents = world.made.run(&["agent", "list", "-o", "json"]).expect("agents").stdout;
+    let log = world.settled().expect("the log");
+    for name in &acknowledged {
+        assert!(agents.contains(name.as_str()) && log.contains(name.as_str()), "{name} was acknowledged, and is gone");
+    }
+    let (seen, intents) = (world.authorized(), log.matches("\"code\":\"broker.intent\"").count());
+    assert_eq!((seen, intents), (said.lines().count() + answers, seen), "answers, what the tool saw, and intents");
+    println!("{RESTARTS} restarts, {seen} calls, {} registrations", acknowledged.len());
+}
+
+fn end_issuer(world: &mut World, kill: bool) {
+    if let (false, Some(issuer)) = (kill, world.made.server()) {
+        let pid = rustix::process::Pid::from_child(issuer);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+        issuer.wait().expect("the issuer");
+    }
+    world.made.kill_server().ok();
+}
+
+const RESTARTS: u32 = 20;
+const UNDER_LOAD: Duration = Duration::from_millis(500);
 
 macro_rules! points {
     ($how:ident: $($test:ident => $point:literal),* $(,)?) => {$(

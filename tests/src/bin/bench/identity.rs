@@ -3,21 +3,16 @@
 
 use crate::proxy::bench_under_run;
 use crate::report;
-use avouch_tests::Installation;
-use avouch_wire::tls::{self, Identity};
+use avouch_tests::{Installation, node};
 use avouch_wire::tonic::{Request, transport::Channel};
 use avouch_wire::{issuer, workload};
-use avouch_words::{Bundle, Bundles, Digest, SystemClock, TrustDomain, X509Authority};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
-use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 
 const BATCH: usize = 64;
@@ -139,11 +134,8 @@ async fn registration(made: &Installation, selector: &str) -> io::Result<()> {
 
 /// SignX509 in batches over one node's connection, beside one P-256 verify and one sign on the same cores.
 async fn signing(made: &Installation) -> io::Result<()> {
-    let channel = join(made).await?;
-    let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    let csr = params.serialize_request(&key).map_err(io::Error::other)?.der().to_vec();
+    let channel = node::join(made, "n2").await?.channel;
+    let csr = node::request()?.1;
     made.run(&[
         "agent",
         "create",
@@ -237,47 +229,4 @@ fn ring_bound() -> io::Result<(f64, f64)> {
         Ok(counts.iter().sum::<u64>() as f64 / SPAN.as_secs_f64())
     };
     Ok((rate(true)?, rate(false)? / cores as f64))
-}
-
-/// Joins as the node `n2`, and connects with its SVID.
-async fn join(made: &Installation) -> io::Result<Channel> {
-    let text = made.run(&["token", "create", "--node", "n2", "--out", "-"])?.stdout;
-    let mut parts = text.trim().splitn(4, '.').skip(1);
-    let mut part = || parts.next().ok_or_else(|| io::Error::other("no join token"));
-    let secret = decode(part()?)?;
-    let pin: [u8; 32] = decode(part()?)?.try_into().map_err(|_| io::Error::other("no pin"))?;
-    let domain = TrustDomain::parse(part()?).map_err(io::Error::other)?;
-    let (config, _) = tls::first_contact_config(Digest::from_bytes(pin), domain.clone(), Arc::new(SystemClock))
-        .map_err(io::Error::other)?;
-    let channel = tls::dial(made.listen(), config).await.map_err(io::Error::other)?;
-    let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(io::Error::other)?;
-    let request = issuer::EnrolRequest {
-        attestor: "join_token".to_owned(),
-        evidence: secret,
-        csr: params.serialize_request(&key).map_err(io::Error::other)?.der().to_vec(),
-        trust_domain: domain.to_string(),
-        helper_time_ms: i64::try_from(now.as_millis()).map_err(io::Error::other)?,
-    };
-    let joined = issuer::enrolment_client::EnrolmentClient::new(channel)
-        .enrol(request)
-        .await
-        .map_err(io::Error::other)?
-        .into_inner();
-    let chain = joined.chain.into_iter().map(CertificateDer::from).collect();
-    let identity = Identity::new(chain, &key.serialize_der()).map_err(io::Error::other)?;
-    let x509 = joined.bundle.into_iter().map(|der| X509Authority(CertificateDer::from(der))).collect();
-    let bundles = Bundles::from_iter([Bundle { trust_domain: domain.clone(), x509, jwt: Vec::new() }]);
-    let (_, identity) = watch::channel(Some(identity));
-    let (_, bundles) = watch::channel(Arc::new(bundles));
-    let config =
-        tls::client_config(identity, bundles, domain.issuer(), Arc::new(SystemClock)).map_err(io::Error::other)?;
-    tls::dial(made.listen(), config).await.map_err(io::Error::other)
-}
-
-fn decode(text: &str) -> io::Result<Vec<u8>> {
-    use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).map_err(io::Error::other)
 }
