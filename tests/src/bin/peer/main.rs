@@ -4,12 +4,14 @@
 
 use ring::digest::{SHA256, digest};
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use spiffe::{WorkloadApiClient, X509Source};
-use spiffe_rustls::{authorizer, mtls_client, mtls_server};
+use spiffe_rustls::{TlsStatus, authorizer, mtls_client};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -21,6 +23,9 @@ const AUDIENCE: &str = "interop.example.test";
 const PAUSE: Duration = Duration::from_millis(200);
 const DEADLINE: Duration = Duration::from_secs(20);
 const MEETING: Duration = Duration::from_secs(120);
+
+/// Handshakes that `spiffe-rustls` itself refused, as it had new material to take in.
+static GATED: AtomicU32 = AtomicU32::new(0);
 
 type Connection = BufReader<client::TlsStream<TcpStream>>;
 
@@ -72,6 +77,7 @@ async fn main() -> io::Result<()> {
     let (serials, authorities, signers) = seen.lock().expect("what was seen").counts();
     println!("serials {serials}\nauthorities {authorities}\nsigners {signers}");
     println!("handshakes {handshakes}\nfailed {failed}\nheld {held}\nheld-failed {held_failed}");
+    println!("gated {}", GATED.load(Ordering::Relaxed));
     announce(meeting, &format!("{name}.done"), "")?;
     wait(meeting, ".done", count).await.map(drop)
 }
@@ -128,26 +134,26 @@ async fn watch(source: X509Source, seen: Arc<Mutex<Seen>>) -> io::Result<()> {
 
 /// Answers each line with the SPIFFE ID of whoever sent it.
 async fn serve(source: X509Source, listener: TcpListener) -> io::Result<()> {
-    let domain = source.svid().map_err(io::Error::other)?.spiffe_id().trust_domain().to_string();
-    let members = authorizer::trust_domains([domain]).map_err(io::Error::other)?;
-    let config = mtls_server(source).authorize(members).build().map_err(io::Error::other)?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
     loop {
         let (accepted, _) = listener.accept().await?;
-        let acceptor = acceptor.clone();
+        let source = source.clone();
         tokio::spawn(async move {
-            if let Err(error) = answer(acceptor, accepted).await {
+            if let Err(error) = answer(&source, accepted).await {
                 eprintln!("serving: {error}");
             }
         });
     }
 }
 
-async fn answer(acceptor: TlsAcceptor, accepted: TcpStream) -> io::Result<()> {
-    let connection = acceptor.accept(accepted).await?;
+async fn answer(source: &X509Source, accepted: TcpStream) -> io::Result<()> {
+    let domain = source.svid().map_err(io::Error::other)?.spiffe_id().trust_domain().clone();
+    let connection = acceptor(source)?.accept(accepted).await?;
     let chain = connection.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or_else(|| io::Error::other("no certificate"))?;
     let peer = spiffe::cert::spiffe_id_from_der(leaf).map_err(io::Error::other)?;
+    if *peer.trust_domain() != domain {
+        return Err(io::Error::other(format!("{peer} is no member")));
+    }
     let mut lines = BufReader::new(connection);
     let mut line = String::new();
     // Whoever hangs up without a word has hung up all the same.
@@ -159,6 +165,29 @@ async fn answer(acceptor: TlsAcceptor, accepted: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// A server of rustls with the source's material of this moment. That of `spiffe-rustls` refuses whoever comes while it takes
+/// in new material, which a server cannot ask to come again.
+fn acceptor(source: &X509Source) -> io::Result<TlsAcceptor> {
+    let context = source.x509_context().map_err(io::Error::other)?;
+    let svid = context.default_svid().ok_or_else(|| io::Error::other("no SVID"))?;
+    let mut roots = rustls::RootCertStore::empty();
+    let bundle = context.bundle_set().get(svid.spiffe_id().trust_domain());
+    for authority in bundle.iter().flat_map(|bundle| bundle.authorities()) {
+        roots.add(authority.as_bytes().to_vec().into()).map_err(io::Error::other)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+    let chain = svid.cert_chain().iter().map(|one| one.as_bytes().to_vec().into()).collect();
+    let key = PrivateKeyDer::Pkcs8(svid.private_key().as_bytes().to_vec().into());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_client_cert_verifier(verifier.map_err(io::Error::other)?)
+        .with_single_cert(chain, key)
+        .map_err(io::Error::other)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
 /// A client to call, and how.
 #[derive(Clone)]
 struct Peer {
@@ -166,6 +195,7 @@ struct Peer {
     own: String,
     port: u16,
     connector: TlsConnector,
+    status: TlsStatus,
 }
 
 impl Peer {
@@ -173,18 +203,34 @@ impl Peer {
         let domain = source.svid().map_err(io::Error::other)?.spiffe_id().trust_domain().to_string();
         let id = format!("spiffe://{domain}/agent/{name}");
         let only = authorizer::exact([id.as_str()]).map_err(io::Error::other)?;
-        let mut config = mtls_client(source.clone()).authorize(only).build().map_err(io::Error::other)?;
+        let built = mtls_client(source.clone()).authorize(only).build_with_status();
+        let (mut config, status) = built.map_err(io::Error::other)?;
         config.resumption = Resumption::disabled();
         let port = std::fs::read_to_string(meeting.join(format!("{name}.port")))?;
         let port = port.parse().map_err(io::Error::other)?;
-        Ok(Self { id, own: own.to_owned(), port, connector: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { id, own: own.to_owned(), port, connector: TlsConnector::from(Arc::new(config)), status })
     }
 
+    /// `spiffe-rustls` refuses every handshake between the moment in which its source has new material and that in which it
+    /// has taken it in. One that it refused for this is none that failed; it is begun again.
     async fn dial(&self) -> io::Result<Connection> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        // rustls wants a name; who it is, is in the certificate.
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        Ok(BufReader::new(self.connector.connect(name, stream).await?))
+        loop {
+            let before = self.status.current();
+            if !before.available {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            }
+            let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+            // rustls wants a name; who it is, is in the certificate.
+            let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+            match self.connector.connect(name, stream).await {
+                Ok(connection) => return Ok(BufReader::new(connection)),
+                Err(_) if self.status.current().source_revision != before.source_revision => {
+                    GATED.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn ask(&self, connection: &mut Connection) -> io::Result<()> {
