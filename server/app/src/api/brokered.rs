@@ -47,7 +47,8 @@ pub(super) struct Made<'a> {
     pub(super) audience: Option<&'a str>,
     /// Its `jti`, or its serial.
     pub(super) id: String,
-    pub(super) authority: Ulid,
+    /// The authority that signed it; none if that was a key that was brought.
+    pub(super) authority: Option<Ulid>,
     pub(super) expires: Millis,
 }
 
@@ -62,7 +63,9 @@ pub(super) async fn keep(
     let mut tx = app.store.begin().await?;
     let node = tx.node(&caller.node.name).await?.ok_or(Denial::Node)?;
     decide(&node)?;
-    tx.note_expiry(made.authority, made.expires).await?;
+    if let Some(authority) = made.authority {
+        tx.note_expiry(authority, made.expires).await?;
+    }
     let (node, kind, audience) = (node.id, Code::of(made.kind), made.audience.map(Outside::of));
     let (id, expires) = (Outside::of(made.id), Moment::from(made.expires));
     let event = match made.bearer {

@@ -7,6 +7,7 @@ use super::sign_jwt::{self, keep, refused, sign};
 use crate::app::App;
 use crate::caller::NodeCaller;
 use crate::error::Failure;
+use crate::signers::TokenSigner;
 use avouch_audit::field::{Moment, Outside};
 use avouch_audit::record::IssuerEvent;
 use avouch_core::issue::{self, Asked, Bearer};
@@ -57,14 +58,14 @@ async fn of_bearer(
     let now = app.now();
     let state = app.state();
     let permit = issue::brokered_bearer(app.trust_domain(), &caller.node, bearer, audience, &app.reserved)?;
-    let signer = state.signers.jwt(now)?;
+    let TokenSigner { signer, rotates } = state.signers.jwt_for(&[audience.to_owned()], now)?;
     let issued = signer.sign(&permit, now, &*app.rng)?;
     let made = Made {
         bearer,
         kind: "jwt",
         audience: Some(audience),
         id: issued.jti.to_string(),
-        authority: signer.id(),
+        authority: rotates.then(|| signer.id()),
         expires: issued.expires,
     };
     let decide =

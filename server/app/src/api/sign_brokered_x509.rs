@@ -79,7 +79,7 @@ async fn of_bearer(app: &App, caller: &NodeCaller, bearer: &Bearer, csr: &[u8]) 
         kind: "x509",
         audience: None,
         id: issued.serial.to_string(),
-        authority: signer.id(),
+        authority: Some(signer.id()),
         expires: issued.not_after,
     };
     let decide = |node: &_| issue::brokered_bearer_x509(app.trust_domain(), node, bearer).map(|_| ());
