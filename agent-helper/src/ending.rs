@@ -42,7 +42,9 @@ impl Ending {
 
     /// First nobody here is that instance any more; then the issuer is told.
     async fn end(&mut self, whose: IdentityKey, shutdown: &CancellationToken) {
-        self.instances.end(&whose);
+        if !self.instances.fell_out_of_use(&whose) {
+            return;
+        }
         self.jwt.forget(&whose);
         self.brokered.forget(&whose);
         self.identities.end(whose.clone()).await;

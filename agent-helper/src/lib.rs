@@ -15,6 +15,7 @@ mod ids;
 pub mod intercept;
 pub mod issuer;
 pub mod journal;
+pub mod leases;
 mod limit;
 pub mod local;
 mod node_files;

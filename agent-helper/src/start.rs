@@ -1,7 +1,7 @@
 //! How a helper comes to be: directories, sockets, spool, sealed store, the join, and then everything that runs.
 
 use crate::attest::Attestor;
-use crate::broker::{self, Broker, PolicyHandle, SystemResolver};
+use crate::broker::{self, Broker, Entrances, PolicyHandle, SystemResolver};
 use crate::cache::{Cache, Keeper, Restored};
 use crate::contact::Contact;
 use crate::ending::{Ending, MOST_WAITING};
@@ -16,6 +16,7 @@ use crate::identity::jwt::JwtSvids;
 use crate::intercept::{Proxy, SystemRoots};
 use crate::issuer::Link;
 use crate::journal::Journal;
+use crate::leases::{self, Leases};
 use crate::limit::UidLimit;
 use crate::local::{self, Local};
 use crate::node_files::NodeFiles;
@@ -39,6 +40,7 @@ use avouch_wire::unix::{self, Slots, Taken, roots};
 use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use avouch_words::{Bundles, Clock, Name, SpiffeId};
 use futures_util::{FutureExt, Stream};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -128,12 +130,25 @@ impl Helper {
         let keeper = Keeper { cache: cache.clone(), identities: identities.clone(), instances: instances.clone() };
         let jwt = Arc::new(JwtSvids::new(Arc::new(issuer.clone()), clock.clone()));
         let brokered = Arc::new(BrokeredSvids::new(Arc::new(issuer.clone()), node.clone(), clock.clone()));
+        let entrances = Arc::new(broker::Brokered::new(brokered.clone(), states.subscribe()));
+        let (live, instances_ended) = (instances.clone(), instances.changed());
+        let parts = leases::Parts {
+            sources: sources.clone(),
+            node: entrances.node(),
+            policy: policy.subscribe(),
+            is_live: Box::new(move |instance| live.is_live(instance)),
+            records: journal.clone(),
+            clock: clock.clone(),
+        };
+        let leases = Leases::open(&config.state_dir.join(config::LEASES_FILE), parts)
+            .map_err(|error| internal("what is owed to sources cannot be read", error))?;
         let broker = Broker::start(broker::Parts {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
             ledger: Arc::new(spool.clone()),
             sources,
-            entrances: Arc::new(broker::Brokered::new(brokered.clone(), states.subscribe())),
-            owed: Arc::new(broker::NothingOwed),
+            limits: BTreeMap::new(),
+            entrances,
+            leases: leases.clone(),
             resolver: Arc::new(SystemResolver),
             clock: clock.clone(),
             egress: egress(&config.egress),
@@ -245,6 +260,7 @@ impl Helper {
             task("stale", |stop| stale.run(stop)),
             task("ready", |stop| ready.run(stop)),
             task("shipper", |stop| shipper.run(stop)),
+            task("leases", |stop| leases.run(instances_ended, stop)),
             task("sessions", |stop| door.run(session_listener, stop)),
             task("workload", |stop| serve(workload, peer::connections(workload_listener), stop)),
             task("admin", |stop| serve(admin, peer::connections(admin_listener), stop)),

@@ -6,13 +6,15 @@ use crate::identity::jwt::SignJwt;
 use crate::identity::{Answer, IdentityKey, Order, SignX509, Unreachable};
 use crate::issuer::AskFault;
 use crate::journal::Journal;
+use crate::leases::{self, Leases};
 use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
-use avouch_sources::{Credentials509, Doing, Entrant, SourceFault, Who};
+use avouch_sources::{Credentials509, Doing, Entrant, Source, SourceFault, Who};
 use avouch_wire::issuer as wire;
 use avouch_words::{Bundle, Clock, JwtAuthority, Millis, Name, Secret, TrustDomain, X509Authority};
 use futures_util::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -270,6 +272,19 @@ impl Entrant for NoEntrance {
     fn x509(&self) -> Doing<'_, Credentials509> {
         Box::pin(async { Err(SourceFault::NoIdentity) })
     }
+}
+
+/// Leases of these sources in this file, for agents that may do anything.
+pub fn leases(file: &Path, sources: Vec<Arc<dyn Source>>) -> Arc<Leases> {
+    let parts = leases::Parts {
+        sources,
+        node: Arc::new(NoEntrance),
+        policy: tokio::sync::watch::channel(Arc::default()).1,
+        is_live: Box::new(|_| true),
+        records: Notes::new().1,
+        clock: Arc::new(avouch_words::SystemClock),
+    };
+    Leases::open(file, parts).unwrap()
 }
 
 /// Keeps records in memory.

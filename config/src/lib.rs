@@ -27,7 +27,7 @@ pub use helper::{Contain, Egress, HelperConfig, JoinToken, Session, Unbound};
 pub use last_start::LastFault;
 pub use listen::listen_tcp;
 pub use paths::{
-    ADMIN_SOCKET, CACHE_DIR, CACHE_MARKS_FILE, DATABASE_FILE, HELPER_SOCKET, Paths, ROOTS_DIR, SEALED_DIR,
+    ADMIN_SOCKET, CACHE_DIR, CACHE_MARKS_FILE, DATABASE_FILE, HELPER_SOCKET, LEASES_FILE, Paths, ROOTS_DIR, SEALED_DIR,
     SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR, WORKLOAD_SOCKET,
 };
 pub use public::{Public, PublicDoor, PublicTls, PublicUrl, RsaKey};

@@ -23,6 +23,8 @@ pub const CACHE_MARKS_FILE: &str = "cache.marks";
 pub const DATABASE_FILE: &str = "avouch.db";
 /// The audit spool, in the helper's state directory.
 pub const SPOOL_DIR: &str = "spool";
+/// What sources are owed, in the helper's state directory.
+pub const LEASES_FILE: &str = "leases";
 /// The sealed store, in the helper's state directory.
 pub const SEALED_DIR: &str = "sealed";
 

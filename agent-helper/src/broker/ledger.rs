@@ -62,6 +62,9 @@ pub enum End {
     Cut,
     /// A kept connection had gone before it answered; the request is made again under a new decision.
     ConnectionGone,
+    /// The tool refused the credential, and there is another value of it by now; nothing of the answer was delivered, and
+    /// the request is made again under a new decision.
+    Outdated,
 }
 
 /// Why a request was refused.
@@ -131,6 +134,7 @@ impl Progress {
             (End::Refused(code), _) => failed(code.as_str()),
             (End::Broken, _) => failed("broken_off"),
             (End::ConnectionGone, _) => failed("connection_gone"),
+            (End::Outdated, _) => failed("credential_outdated"),
             (End::Cut, status) => Outcome::Cut { status },
         };
         HelperEvent::Outcome {

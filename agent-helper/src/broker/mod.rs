@@ -6,18 +6,18 @@ mod egress;
 mod entrance;
 mod ledger;
 mod open_calls;
-mod owed;
 mod passages;
 mod values;
+mod vault;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_policy::{Caller, CanonicalRequest, Origin, Passage, Permit, PolicyState, RefusalCode, Verdict, decide};
-use avouch_sources::{Obligations, Source};
+use avouch_sources::Source;
 use avouch_words::{Clock, Name, Ulid};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
@@ -30,10 +30,12 @@ use ledger::Cause;
 pub(crate) use ledger::{End, Progress};
 pub use ledger::{Ledger, NotRecorded, Recording};
 use open_calls::{Entry, OpenCalls, Subject};
-pub use owed::NothingOwed;
 pub(crate) use passages::Tunnel;
 pub(crate) use values::Values;
-use values::Vault;
+pub use vault::Limits;
+use vault::{Vault, VaultParts};
+
+use crate::leases::Leases;
 
 /// How often values are looked for that were kept for long enough.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -83,8 +85,10 @@ pub struct Parts {
     pub sources: Vec<Arc<dyn Source>>,
     /// With which identity sources are entered.
     pub entrances: Arc<dyn Entrances>,
-    /// Where it is kept what sources are owed.
-    pub owed: Arc<dyn Obligations>,
+    /// What each source is allowed, where it is not the default.
+    pub limits: BTreeMap<Name, Limits>,
+    /// What sources are owed.
+    pub leases: Arc<Leases>,
     /// How names become addresses.
     pub resolver: Arc<dyn Resolve>,
     /// The time.
@@ -120,10 +124,26 @@ pub(crate) struct Cleared<'a> {
     pub(crate) request: &'a CanonicalRequest,
     /// The permit and what is filled by it; none where nothing binds the target.
     pub(crate) filled: Option<(&'a Permit, Arc<Values>)>,
+    /// Finds another value, should the tool refuse this one.
+    pub(crate) another: Option<Another<'a>>,
     /// What may be dialled, in this order; empty where a connection at hand is used again.
     pub(crate) addresses: Vec<SocketAddr>,
     /// To be kept up to date.
     pub(crate) progress: &'a Progress,
+}
+
+/// Finds another value than the one that the tool refused.
+pub(crate) struct Another<'a> {
+    vault: &'a Vault,
+    permit: &'a Permit,
+    refused: Arc<Values>,
+}
+
+impl Another<'_> {
+    /// Reads it once more, past every cache. Whether it is another one: the same would only be refused again.
+    pub(crate) async fn is_there(&self) -> bool {
+        self.vault.refused(self.permit, &self.refused).await
+    }
 }
 
 /// What carries the bytes of a call.
@@ -141,8 +161,15 @@ impl Broker {
     /// Begins to work. From now on, until it is dropped, each change of the state cuts what it no longer permits.
     pub fn start(parts: Parts) -> Arc<Self> {
         let changes = parts.policy.state.clone();
+        let vault = VaultParts {
+            sources: parts.sources,
+            limits: parts.limits,
+            entrances: parts.entrances,
+            leases: parts.leases,
+            clock: Arc::clone(&parts.clock),
+        };
         let broker = Arc::new(Self {
-            vault: Vault::new(parts.sources, parts.entrances, parts.owed, Arc::clone(&parts.clock)),
+            vault: Vault::new(vault),
             policy: parts.policy,
             ledger: parts.ledger,
             resolver: parts.resolver,
@@ -225,8 +252,9 @@ impl Broker {
             Ok(_) if !self.is_fresh() => End::Refused(RefusalCode::Stale),
             Ok(values) => {
                 crash_point("after-lease");
+                let another = Some(Another { vault: &self.vault, permit: &permit, refused: values.clone() });
                 let filled = Some((&*permit, values));
-                let cleared = Cleared { request: permit.request(), filled, addresses, progress: &progress };
+                let cleared = Cleared { request: permit.request(), filled, another, addresses, progress: &progress };
                 carry(&entry, forward, cleared).await
             }
         };
@@ -312,7 +340,7 @@ impl Broker {
         match end {
             End::Refused(code) => Err(Refusal { code, decision }),
             End::Cut if !progress.is_answered() => Err(Refusal { code: RefusalCode::Denied, decision }),
-            End::Done | End::Broken | End::Cut | End::ConnectionGone => Ok(end),
+            End::Done | End::Broken | End::Cut | End::ConnectionGone | End::Outdated => Ok(end),
         }
     }
 

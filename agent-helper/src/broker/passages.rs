@@ -95,7 +95,8 @@ impl Broker {
         }
         let addresses = self.clear_passage(&passage).await?;
         let progress = Progress::default();
-        let cleared = Cleared { request: passage.request(), filled: None, addresses, progress: &progress };
+        let cleared =
+            Cleared { request: passage.request(), filled: None, another: None, addresses, progress: &progress };
         let end = carry(&entry, forward, cleared).await;
         self.close(passage.decision(), passage.caller(), end, &progress, began)
     }

@@ -134,9 +134,16 @@ impl Instances {
         self.end_where(|agent, _, _| !entitled(agent))
     }
 
-    /// This one instance fell out of use.
-    pub fn end(&self, whose: &IdentityKey) {
-        self.end_where(|_, _, instance| instance == whose.instance);
+    /// This one instance fell out of use. One of a session goes on with its session: that its programs asked for no
+    /// identity for a while does not end their calls. Whether it has ended now.
+    pub fn fell_out_of_use(&self, whose: &IdentityKey) -> bool {
+        self.end_where(|_, holder, instance| instance == whose.instance && matches!(holder, Holder::Uid(_)));
+        !self.is_live(whose.instance)
+    }
+
+    /// Whether this instance runs.
+    pub fn is_live(&self, instance: Ulid) -> bool {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).values().any(|live| live.instance == instance)
     }
 
     fn end_where(&self, ended: impl Fn(&Name, Holder, Ulid) -> bool) -> Vec<IdentityKey> {
@@ -208,7 +215,12 @@ mod tests {
         assert_ne!(inside, outside);
         assert_ne!(instances.of(&agent, Holder::Uid(1001), &clock).unwrap(), outside);
 
+        assert!(instances.fell_out_of_use(&instances.of(&agent, Holder::Uid(1002), &clock).unwrap()));
+        assert!(!instances.fell_out_of_use(&inside), "its session goes on, and calls by the proxy with it");
+        assert!(instances.is_live(inside.instance));
+        let ended = instances.changed();
         assert_eq!(instances.end_session(session), std::slice::from_ref(&inside));
+        assert!(ended.has_changed().unwrap() && !instances.is_live(inside.instance));
         assert_ne!(instances.of(&agent, Holder::Session(session), &clock).unwrap(), inside);
         assert_eq!(instances.end_others(|_| false).len(), 3);
     }

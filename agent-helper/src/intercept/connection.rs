@@ -96,7 +96,7 @@ async fn one(proxy: &Proxy, serving: &Serving, client: &mut Client, head: &Reque
             return Next::Close;
         }
     };
-    let mut may_reuse = true;
+    let (mut may_reuse, mut may_renew) = (true, true);
     loop {
         let mut keep = false;
         let exchange = Exchange {
@@ -112,13 +112,18 @@ async fn one(proxy: &Proxy, serving: &Serving, client: &mut Client, head: &Reque
             dialer: &proxy.dialer,
             kept: None,
             may_reuse,
+            may_renew,
             keep: &mut keep,
         };
         match proxy.broker.call(&serving.caller, &serving.ended, request.clone(), exchange).await {
             Ok(End::Done) if keep => return Next::Keep,
             // The whole walk again, with a connection of its own: a decision and an intent for each request sent.
             Ok(End::ConnectionGone) if may_reuse => may_reuse = false,
-            Ok(End::Done | End::Broken | End::Cut | End::ConnectionGone | End::Refused(_)) => return Next::Close,
+            // And again with the value that took the place of the one refused: once, whatever the tool says then.
+            Ok(End::Outdated) if may_renew => may_renew = false,
+            Ok(End::Done | End::Broken | End::Cut | End::ConnectionGone | End::Outdated | End::Refused(_)) => {
+                return Next::Close;
+            }
             Err(refusal) => {
                 let close =
                     refuse::closes(refusal.code) || head.closes() || !body.is_done() || client.input.has_leftover();

@@ -19,6 +19,8 @@ use crate::broker::{Cleared, End, Forward, Progress, Values, crash_point};
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long a server that stopped reading the request may take to say why.
 const LAST_WORD: Duration = Duration::from_secs(5);
+/// What a tool answers that does not take a credential (RFC 9110 §15.5.2).
+const UNAUTHORIZED: u16 = 401;
 /// How much of a body is held back and searched before anything goes to the server; of a longer one the rest is
 /// searched as it goes.
 pub(super) const HELD_MAX: usize = 1024 * 1024;
@@ -54,6 +56,8 @@ pub(super) struct Exchange<'a> {
     pub(super) kept: Option<Upstream>,
     /// Whether kept connections are looked for.
     pub(super) may_reuse: bool,
+    /// Whether another value is looked for if the tool refuses this one.
+    pub(super) may_renew: bool,
     /// Set when the client's connection can take another request.
     pub(super) keep: &'a mut bool,
 }
@@ -66,6 +70,8 @@ pub(super) enum Fault {
     Refused(RefusalCode),
     /// A kept connection that had gone.
     Gone,
+    /// The credential was refused, and there is another value of it.
+    Outdated,
 }
 
 impl Forward for Exchange<'_> {
@@ -109,6 +115,7 @@ impl Forward for Exchange<'_> {
                 End::Done
             }
             Err(Fault::Gone) => End::ConnectionGone,
+            Err(Fault::Outdated) => End::Outdated,
             Err(_) if cleared.progress.is_answered() => End::Broken,
             Err(Fault::Client) => End::Broken,
             Err(Fault::Refused(code)) => End::Refused(code),
@@ -144,8 +151,23 @@ impl Exchange<'_> {
         if values.is_some() && fields::hides(&response) {
             return Err(Fault::Refused(RefusalCode::UpstreamUnclean));
         }
+        if self.is_outdated(&response, cleared).await? {
+            return Err(Fault::Outdated);
+        }
         let needles = values.map(|values| &values.needles);
         self.deliver(upstream, &response, request.method().as_str(), needles, cleared.progress).await
+    }
+
+    /// Whether the tool refused a credential of which there is another value. Only where the same request can be made
+    /// again without harm: a safe method, and no body.
+    async fn is_outdated(&mut self, response: &ResponseHead, cleared: &Cleared<'_>) -> Result<bool, Fault> {
+        let repeatable = is_safe(cleared.request.method().as_str()) && cleared.request.body() == Declared::None;
+        match &cleared.another {
+            Some(another) if self.may_renew && repeatable && response.status() == UNAUTHORIZED => {
+                attended(&mut self.client.input, async { Ok(another.is_there().await) }).await
+            }
+            Some(_) | None => Ok(false),
+        }
     }
 
     /// Takes in the body, up to what is held back.

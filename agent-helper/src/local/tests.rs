@@ -1,5 +1,5 @@
 use super::*;
-use crate::broker::{Egress, NothingOwed, Parts, PolicyHandle, SystemResolver, Unbound};
+use crate::broker::{Egress, Parts, PolicyHandle, SystemResolver, Unbound};
 use crate::peer::connections;
 use crate::session::Sessions;
 use crate::testing::{NoEntrance, Notes, name};
@@ -40,7 +40,8 @@ async fn rig(operators: &[u32]) -> Rig {
         ledger: Arc::new(spool.clone()),
         sources: vec![sealed.clone()],
         entrances: Arc::new(NoEntrance),
-        owed: Arc::new(NothingOwed),
+        limits: std::collections::BTreeMap::new(),
+        leases: crate::testing::leases(&at("state/leases"), Vec::new()),
         resolver: Arc::new(SystemResolver),
         clock: clock.clone(),
         egress: Egress { contained: Unbound::Deny, uncontained: Unbound::Deny, ports: BTreeSet::new() },

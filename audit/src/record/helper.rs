@@ -1,7 +1,7 @@
 //! What a helper records in its spool.
 
-use super::{Caller, Loss, Mode, Outcome, Request, SpoolEnd, StaleCause, Use, events};
-use crate::field::{Code, Count, Outside};
+use super::{Caller, LeaseOf, Loss, Mode, Outcome, Request, SpoolEnd, StaleCause, Use, events};
+use crate::field::{Code, Count, Moment, Outside};
 use avouch_words::{Name, Ulid};
 
 events! {
@@ -235,6 +235,56 @@ events! {
             /// The uid of the operator's process.
             uid: u32,
         }
+        /// Something is owed to a source from now on. It is recorded there before it is used.
+        LeaseTaken = "lease.taken" {
+            /// What `lease list` calls it.
+            lease: Outside<32>,
+            /// The source.
+            source: Name,
+            /// What it is.
+            of: LeaseOf,
+            /// The agent it was taken for; none for the node's own.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            agent: Option<Name>,
+            /// Which of its instances.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            instance: Option<Ulid>,
+            /// The credential.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            credential: Option<Name>,
+            /// When it ends by itself.
+            expires: Moment,
+        }
+        /// It lasts longer.
+        LeaseRenewed = "lease.renewed" {
+            /// Which.
+            lease: Outside<32>,
+            /// The source.
+            source: Name,
+            /// The agent it was taken for.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            agent: Option<Name>,
+            /// Its new end.
+            expires: Moment,
+        }
+        /// It was given back at the source.
+        LeaseRevoked = "lease.revoked" {
+            /// Which.
+            lease: Outside<32>,
+            /// The source.
+            source: Name,
+            /// Why.
+            why: Code,
+        }
+        /// It could not be given back before it ended by itself.
+        LeaseLost = "lease.lost" {
+            /// Which.
+            lease: Outside<32>,
+            /// The source.
+            source: Name,
+            /// Why.
+            why: Code,
+        }
         /// A call on the helper's admin socket was refused.
         AdminRefused = "admin.refused" {
             /// The uid of the process that called.
@@ -261,6 +311,9 @@ impl HelperEvent {
             | Self::Outcome { agent, .. }
             | Self::LockApplied { agent, .. }
             | Self::LockLifted { agent, .. } => Some(agent),
+            Self::LeaseTaken { agent, .. } | Self::LeaseRenewed { agent, .. } => agent.as_ref(),
+            // The agent may have gone from this node since; that it was its lease says the record of taking it.
+            Self::LeaseRevoked { .. } | Self::LeaseLost { .. } => None,
             // The agent of a refused session is a claim that was not believed.
             Self::SessionRefused { .. }
             | Self::Started { .. }

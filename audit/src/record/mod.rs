@@ -7,7 +7,7 @@ mod parts;
 
 pub use helper::HelperEvent;
 pub use issuer::IssuerEvent;
-pub use parts::{Caller, Loss, Mode, Operator, Outcome, Request, SpoolEnd, StaleCause, Use};
+pub use parts::{Caller, LeaseOf, Loss, Mode, Operator, Outcome, Request, SpoolEnd, StaleCause, Use};
 
 /// An enum of events: `Name = "stable.code" { fields }`. Every variant has braces, as serde lets unknown fields of
 /// a variant without any pass.

@@ -65,6 +65,16 @@ pub enum Mode {
     Each,
 }
 
+/// What is owed to a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseOf {
+    /// A login at the source.
+    Login,
+    /// An issue of a credential.
+    Credential,
+}
+
 /// How a permitted call ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case", deny_unknown_fields)]

@@ -5,21 +5,21 @@ mod attacks;
 mod calls;
 mod cutting;
 mod placeholders;
+mod rotation;
 mod scrubbing;
 mod smuggling;
 mod tls;
 
 use super::{Anchor, Fence, Proxy, Session, SystemRoots};
 use crate::broker::{
-    Broker, Egress, Fresh, Ledger, NotRecorded, NothingOwed, Parts, PolicyHandle, Recording, Resolve, Resolving,
-    Unbound,
+    Broker, Egress, Fresh, Ledger, NotRecorded, Parts, PolicyHandle, Recording, Resolve, Resolving, Unbound,
 };
 use crate::testing::NoEntrance;
 use avouch_audit::record::HelperEvent;
 use avouch_policy::{Agent, AgentState, Binding, Caller, Credential, Grant, Lock, LockTarget, PolicyState, StateParts};
 use avouch_sources::SealedStore;
 use avouch_words::{Clock, Name, Reference, Secret, SystemClock, Ulid};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -279,7 +279,8 @@ impl World {
             ledger,
             sources: vec![store.clone()],
             entrances: Arc::new(NoEntrance),
-            owed: Arc::new(NothingOwed),
+            limits: BTreeMap::new(),
+            leases: crate::testing::leases(&path("leases"), Vec::new()),
             resolver: Arc::new(Names(names)),
             clock: Arc::new(SystemClock),
             egress: Egress { contained: Unbound::Deny, uncontained: unbound, ports: BTreeSet::new() },
