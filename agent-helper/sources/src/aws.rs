@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use avouch_words::{Clock, Name, Reference};
 use aws_config::provider_config::ProviderConfig;
+use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::config::{
@@ -22,7 +23,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use fault::refused;
+use fault::{Refused, refused};
 use login::Sessions;
 use reference::SecretReference;
 
@@ -33,7 +34,7 @@ pub use login::{Login, MARGIN, SESSIONS_MAX, WITHOUT_END};
 use crate::json::{Field, Fields};
 use crate::unusable::{Unusable, check_address};
 use crate::value::lease;
-use crate::{Doing, Lease, Obligations, Source, SourceFault, Wanted};
+use crate::{About, Doing, Entered, Entrant, Found, Lease, Obligations, Source, SourceFault, Wanted};
 
 /// How long a connection may take.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
@@ -68,6 +69,7 @@ pub enum Binary {
 /// An account's secrets as a source.
 pub struct AwsSource {
     name: Name,
+    place: String,
     sessions: Sessions,
     binary: Binary,
 }
@@ -82,6 +84,7 @@ impl AwsSource {
     ) -> Result<Self, Unusable> {
         settings.endpoint.as_deref().map_or(Ok(()), check_address)?;
         let client = http::client(settings.ca_pem.as_deref())?;
+        let place = settings.endpoint.clone().unwrap_or_else(|| format!("secretsmanager.{}", settings.region));
         let region = Region::new(settings.region);
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT_DEADLINE).operation_timeout(CALL_DEADLINE).build();
@@ -114,28 +117,31 @@ impl AwsSource {
             .with_timeout_config(timeouts)
             .with_behavior_version(Some(BehaviorVersion::v2026_01_12()));
         let sessions = Sessions::new(name.clone(), settings.login, base, sts, &provider, credentials, clock)?;
-        Ok(Self { name, sessions, binary: settings.binary })
+        Ok(Self { name, place, sessions, binary: settings.binary })
     }
 
     async fn get(&self, wanted: &Wanted) -> Result<Lease, SourceFault> {
         let reference = SecretReference::parse(wanted.reference.as_str()).map_err(|_| SourceFault::Reference)?;
-        let mut again = true;
-        let answer = loop {
+        let mut last = false;
+        loop {
             let client = self.sessions.enter(wanted.entrant.as_ref()).await?;
-            let asked = client.get_secret_value().secret_id(reference.id).version_stage(reference.stage);
-            match asked.send().await.map_err(|error| refused("GetSecretValue", error)) {
-                Ok(answer) => break answer,
-                // It may have ended by AWS's clock though not by ours: once more, with a new one (case T13).
-                Err(refused) if refused.by_login && again => again = false,
-                Err(refused) => {
-                    if refused.by_login {
-                        self.sessions.forget(wanted.entrant.who());
+            match self.get_with(&client, &reference).await {
+                Ok(lease) => return Ok(lease),
+                Err(refused) if refused.by_login => {
+                    // It may have ended by AWS's clock though not by ours: once more, with a new one (case T13).
+                    self.sessions.forget(wanted.entrant.who());
+                    if std::mem::replace(&mut last, true) {
+                        return Err(refused.fault);
                     }
-                    return Err(refused.fault);
                 }
+                Err(refused) => return Err(refused.fault),
             }
-            self.sessions.forget(wanted.entrant.who());
-        };
+        }
+    }
+
+    async fn get_with(&self, client: &Client, reference: &SecretReference<'_>) -> Result<Lease, Refused> {
+        let asked = client.get_secret_value().secret_id(reference.id).version_stage(reference.stage);
+        let answer = asked.send().await.map_err(|error| refused("GetSecretValue", error))?;
         let version = answer.version_id().map(str::to_owned);
         let mut lease = match reference.key {
             Some(key) => lease(one_key(&whole(answer)?, key)?)?,
@@ -187,6 +193,31 @@ impl Source for AwsSource {
 
     fn check_reference(&self, reference: &Reference) -> Result<(), String> {
         SecretReference::parse(reference.as_str()).map(drop).map_err(str::to_owned)
+    }
+
+    fn about(&self) -> About {
+        let (login, shown) = self.sessions.about();
+        About { place: self.place.clone(), login, shown }
+    }
+
+    fn try_entry<'a>(
+        &'a self,
+        entrant: &'a dyn Entrant,
+        sought: Option<&'a Wanted>,
+        _owed: &'a dyn Obligations,
+    ) -> Doing<'a, Entered> {
+        Box::pin(async move {
+            let (client, seen_as) = self.sessions.enter_anew(entrant).await?;
+            let found = match sought.map(|wanted| SecretReference::parse(wanted.reference.as_str())) {
+                Some(Ok(reference)) => match self.get_with(&client, &reference).await {
+                    Ok(lease) => Some(Found::of(&lease)),
+                    Err(refused) => Some(Err(refused.fault)),
+                },
+                Some(Err(_)) => Some(Err(SourceFault::Reference)),
+                None => None,
+            };
+            Ok(Entered { rights: Vec::new(), seen_as, found })
+        })
     }
 
     fn read<'a>(&'a self, wanted: &'a Wanted, _owed: &'a dyn Obligations) -> Doing<'a, Lease> {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::value::{ROOM, lease_of_line};
-use crate::{Doing, Lease, Obligations, Source, SourceFault, Wanted};
+use crate::{About, Doing, Lease, Obligations, Shown, Source, SourceFault, Wanted};
 
 /// How many of one source's commands run at once; more wait for their turn, within the deadline.
 pub const MAX_AT_ONCE: usize = 4;
@@ -82,6 +82,10 @@ impl Source for CommandSource {
 
     fn kind(&self) -> &'static str {
         "exec"
+    }
+
+    fn about(&self) -> About {
+        About { place: self.command.program.display().to_string(), login: "none", shown: Shown::Nothing }
     }
 
     fn check_reference(&self, reference: &Reference) -> Result<(), String> {
@@ -184,5 +188,7 @@ async fn count(mut from: impl AsyncRead + Unpin) -> Result<u64, SourceFault> {
     }
 }
 
+#[cfg(test)]
+mod suite;
 #[cfg(test)]
 mod tests;

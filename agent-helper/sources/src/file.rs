@@ -11,7 +11,7 @@ use avouch_words::{Name, Reference};
 pub(crate) use private::PrivateFile;
 
 use crate::value::lease_of_line;
-use crate::{Doing, Lease, Obligations, Source, SourceFault, Wanted};
+use crate::{About, Doing, Lease, Obligations, Shown, Source, SourceFault, Wanted};
 
 /// How often a file is read that is written to while it is read.
 pub const MAX_READS: usize = 3;
@@ -43,6 +43,10 @@ impl Source for FileSource {
         "file"
     }
 
+    fn about(&self) -> About {
+        About { place: self.file.to_string(), login: "none", shown: Shown::Nothing }
+    }
+
     fn check_reference(&self, reference: &Reference) -> Result<(), String> {
         match reference.as_str() {
             "" => Ok(()),
@@ -66,5 +70,7 @@ impl Source for FileSource {
     }
 }
 
+#[cfg(test)]
+mod suite;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ pub use watch::{IDLE, LINE_MAX, WATCHES_MAX};
 use crate::json::Field;
 use crate::unusable::Unusable;
 use crate::value::lease;
-use crate::{Doing, Lease, Obligations, Source, SourceFault, Wanted};
+use crate::{About, Doing, Lease, Obligations, Shown, Source, SourceFault, Wanted};
 
 /// A cluster, as the settings say it.
 #[derive(Debug, Clone)]
@@ -96,6 +96,10 @@ impl Source for KubernetesSource {
 
     fn kind(&self) -> &'static str {
         "kubernetes"
+    }
+
+    fn about(&self) -> About {
+        About { place: self.api.server().to_owned(), login: "token_file", shown: Shown::Nothing }
     }
 
     fn check_reference(&self, reference: &Reference) -> Result<(), String> {

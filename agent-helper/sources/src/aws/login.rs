@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::fault::{Refused, refused};
 use crate::file::PrivateFile;
 use crate::unusable::{Unusable, check_address};
-use crate::{Entrant, SourceFault, Who};
+use crate::{Entrant, Shown, SourceFault, Who};
 
 /// How long a session lasts, by [`DURATION_SECONDS`]: the shortest that STS makes.
 const DURATION_SECONDS: i32 = 900;
@@ -70,7 +70,7 @@ pub(super) struct Sessions {
 
 enum Way {
     WebIdentity { sts: aws_sdk_sts::Client, role_arn: String, audience: String },
-    Provider(Box<dyn ProvideCredentials>),
+    Provider { word: &'static str, keys: Box<dyn ProvideCredentials> },
     File(PrivateFile),
 }
 
@@ -85,6 +85,8 @@ struct Session {
     until: Millis,
     /// Of the file that they are from.
     version: Option<String>,
+    /// Whom AWS takes us for, where it said so.
+    seen_as: Option<String>,
 }
 
 impl Sessions {
@@ -109,7 +111,7 @@ impl Sessions {
                 if let Some(profile) = profile {
                     builder = builder.profile_name(profile);
                 }
-                Way::Provider(Box::new(builder.build()))
+                Way::Provider { word: "profile", keys: Box::new(builder.build()) }
             }
             Login::Instance { endpoint } => {
                 let mut client = imds::Client::builder().configure(provider).max_attempts(1);
@@ -117,7 +119,7 @@ impl Sessions {
                     client = client.endpoint(endpoint).map_err(|_| Unusable::Address)?;
                 }
                 let builder = ImdsCredentialsProvider::builder().configure(provider).imds_client(client.build());
-                Way::Provider(Box::new(builder.build()))
+                Way::Provider { word: "instance", keys: Box::new(builder.build()) }
             }
             Login::File(path) => Way::File(PrivateFile::new(&path, credentials).ok_or(Unusable::Path)?),
         };
@@ -130,7 +132,7 @@ impl Sessions {
         let mut held = slot.lock().await;
         let version = match &self.way {
             Way::File(file) => file.version(),
-            Way::WebIdentity { .. } | Way::Provider(_) => None,
+            Way::WebIdentity { .. } | Way::Provider { .. } => None,
         };
         if let Some(session) = held.as_ref()
             && self.clock.now() < session.until
@@ -143,6 +145,21 @@ impl Sessions {
         let client = session.client.clone();
         *held = Some(session);
         Ok(client)
+    }
+
+    /// A client of a login that is made now and not kept, and whom AWS takes us for, where it says so.
+    pub(super) async fn enter_anew(&self, entrant: &dyn Entrant) -> Result<(Client, Option<String>), SourceFault> {
+        let session = self.log_in(entrant).await.map_err(|refused| refused.fault)?;
+        Ok((session.client, session.seen_as))
+    }
+
+    /// The way in, in the word that the settings use, and for which audience it shows an identity.
+    pub(super) fn about(&self) -> (&'static str, Shown) {
+        match &self.way {
+            Way::WebIdentity { audience, .. } => ("web_identity", Shown::Jwt { audience: audience.clone() }),
+            Way::Provider { word, .. } => (word, Shown::Nothing),
+            Way::File(_) => ("file", Shown::Nothing),
+        }
     }
 
     /// Drops the session that was refused.
@@ -198,10 +215,12 @@ impl Sessions {
                 let ends = Millis(keys.expiration.to_millis().map_err(|_| SourceFault::Garbage)?);
                 let token = Some(keys.session_token);
                 let keys = Credentials::new(keys.access_key_id, keys.secret_access_key, token, None, PROVIDER);
-                Ok(self.session(keys, Some(ends), None))
+                let mut session = self.session(keys, Some(ends), None);
+                session.seen_as = assumed.assumed_role_user.map(|user| user.arn);
+                Ok(session)
             }
-            Way::Provider(provider) => {
-                let keys = provider.provide_credentials().await.map_err(|error| {
+            Way::Provider { keys, .. } => {
+                let keys = keys.provide_credentials().await.map_err(|error| {
                     tracing::warn!(source = %self.source, "the login's keys cannot be had");
                     match error {
                         aws_credential_types::provider::error::CredentialsError::ProviderTimedOut(_) => {
@@ -229,7 +248,7 @@ impl Sessions {
         let margin = i64::try_from(MARGIN.as_millis()).unwrap_or(i64::MAX);
         let until = ends.map_or_else(|| now.plus(WITHOUT_END), |ends| Millis(ends.0.saturating_sub(margin)));
         let client = Client::from_conf(self.base.clone().credentials_provider(keys).build());
-        Session { client, until, version }
+        Session { client, until, version, seen_as: None }
     }
 }
 

@@ -103,6 +103,12 @@ impl PrivateFile {
     }
 }
 
+impl std::fmt::Display for PrivateFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
 /// Neither through a link, nor waiting for the other end of a pipe.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();

@@ -54,6 +54,10 @@ impl Api {
         Ok(Self { source, settings, client: Mutex::default() })
     }
 
+    pub(super) fn server(&self) -> &str {
+        &self.settings.server
+    }
+
     /// The whole answer of a GET.
     pub(super) async fn get(&self, path: &str) -> Result<Zeroizing<Vec<u8>>, SourceFault> {
         let whole = async {
