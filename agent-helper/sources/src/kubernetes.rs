@@ -120,3 +120,6 @@ impl std::fmt::Debug for KubernetesSource {
         f.debug_struct("KubernetesSource").field("name", &self.name).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
