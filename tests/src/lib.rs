@@ -1,6 +1,7 @@
 //! What the tests over the whole system stand on: the real programs as processes of their own, in a folder of
 //! their own.
 
+mod authority;
 mod dev;
 mod installation;
 pub mod meeting;
@@ -12,6 +13,7 @@ mod service;
 pub mod two_hosts;
 mod world;
 
+pub use authority::Authority;
 pub use dev::Dev;
 pub use installation::{Installation, Output, program};
 pub use service::{Arrived, Service};

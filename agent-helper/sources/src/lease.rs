@@ -47,6 +47,11 @@ impl Lease {
         self.parts.iter().find(|(one, _)| *one == part).map(|(_, value)| value)
     }
 
+    /// The value, if it was leased.
+    pub fn into_value(self) -> Option<Secret> {
+        self.parts.into_iter().find(|(one, _)| *one == Part::Value).map(|(_, value)| value)
+    }
+
     /// All of them.
     pub fn parts(&self) -> &[(Part, Secret)] {
         &self.parts

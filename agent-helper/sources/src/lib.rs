@@ -11,6 +11,7 @@ pub mod file;
 mod json;
 pub mod kubernetes;
 pub mod lease;
+pub mod openbao;
 pub mod sealed;
 #[cfg(test)]
 mod testing;
@@ -31,6 +32,7 @@ pub use exec::{Command, CommandSource};
 pub use file::{FileSource, MAX_READS};
 pub use kubernetes::{KubernetesSettings, KubernetesSource};
 pub use lease::{Lease, Obligation, ObligationKind, Obligations, Part};
+pub use openbao::OpenBao;
 pub use sealed::SealedStore;
 pub use unusable::Unusable;
 

@@ -11,11 +11,34 @@ pub(crate) const ROOM: usize = VALUE_MAX + LINE_END_MAX + 1;
 
 const LINE_END_MAX: usize = 2;
 
+/// The longest name that a source makes up for a user, in bytes.
+const NAME_MAX: usize = 256;
+
 /// A lease of bytes that came from outside; nothing is owed for it.
 pub(crate) fn lease(bytes: Vec<u8>) -> Result<Lease, SourceFault> {
-    let value = Secret::new(bytes);
+    lease_of(Secret::new(bytes))
+}
+
+/// A lease of a value that came from outside; nothing is owed for it.
+pub(crate) fn lease_of(value: Secret) -> Result<Lease, SourceFault> {
     check(&value).map_err(|_| SourceFault::Garbage)?;
     Ok(Lease::of(value))
+}
+
+/// Whether it can be injected and scrubbed.
+pub(crate) fn usable(value: &Secret) -> bool {
+    check(value).is_ok()
+}
+
+/// Whether it can be the name of a user.
+pub(crate) fn usable_name(name: &Secret) -> bool {
+    (1..=NAME_MAX).contains(&name.len()) && name.expose().iter().all(u8::is_ascii_graphic)
+}
+
+/// Whether it can be a text of PEM: of the length of a value, printable, in lines.
+pub(crate) fn usable_pem(text: &Secret) -> bool {
+    let plain = |b: &u8| (b' '..=b'~').contains(b) || *b == b'\n';
+    text.len() <= VALUE_MAX && text.expose().starts_with(b"-----BEGIN ") && text.expose().iter().all(plain)
 }
 
 /// A lease of what a file or a command holds, where a line end closes the line. Nothing but a line end is no value.
