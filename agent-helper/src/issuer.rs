@@ -168,6 +168,17 @@ impl SignJwt for Issuer {
 }
 
 impl SignBrokered for Issuer {
+    fn begin(&self, whose: IdentityKey) -> BoxFuture<'static, Result<(), AskFault>> {
+        let client = self.client();
+        let (agent, instance) = (whose.agent.to_string(), whose.instance.to_string());
+        async move {
+            let mut client = client?;
+            let request = wire::BeginInstanceRequest { agent, instance };
+            ask(async move { client.begin_instance(request).await }).await.map(|_| ())
+        }
+        .boxed()
+    }
+
     fn sign_brokered(&self, bearer: Bearer, audience: String) -> BoxFuture<'static, Result<String, AskFault>> {
         let client = self.client();
         async move {

@@ -13,8 +13,8 @@ use avouch_words::svid::x509::X509Svid;
 use avouch_words::{Bundle, Bundles, Clock, Millis, Name, Secret, SpiffeId};
 use futures_util::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Whose brokered identity.
@@ -30,6 +30,8 @@ pub enum Bearer {
 
 /// Where brokered SVIDs are signed: the issuer, or in tests something that can be made to lie.
 pub trait SignBrokered: Send + Sync + 'static {
+    /// This instance has begun, and may enter sources before it asks for a document of its own.
+    fn begin(&self, whose: IdentityKey) -> BoxFuture<'static, Result<(), AskFault>>;
     /// A JWT-SVID for one source's audience.
     fn sign_brokered(&self, bearer: Bearer, audience: String) -> BoxFuture<'static, Result<String, AskFault>>;
     /// An X.509-SVID for the key of this PKCS#10 request.
@@ -60,6 +62,8 @@ pub struct BrokeredSvids {
     node: SpiffeId,
     clock: Arc<dyn Clock>,
     kept: Mutex<HashMap<Bearer, Kept>>,
+    /// Instances that the issuer knows of.
+    begun: Mutex<HashSet<IdentityKey>>,
 }
 
 struct Kept {
@@ -70,11 +74,12 @@ struct Kept {
 impl BrokeredSvids {
     /// For this node.
     pub fn new(signer: Arc<dyn SignBrokered>, node: SpiffeId, clock: Arc<dyn Clock>) -> Self {
-        Self { signer, node, clock, kept: Mutex::default() }
+        Self { signer, node, clock, kept: Mutex::default(), begun: Mutex::default() }
     }
 
     /// A token for a source's audience, never kept.
     pub async fn jwt(&self, bearer: &Bearer, audience: &str, bundle: &Bundle) -> Result<Secret, NoToken> {
+        self.begin(bearer).await?;
         let compact = self.signer.sign_brokered(bearer.clone(), audience.to_owned()).await?;
         let compact = Secret::new(compact.into_bytes());
         let text = std::str::from_utf8(compact.expose()).map_err(|_| NoToken::Inadmissible)?;
@@ -94,6 +99,7 @@ impl BrokeredSvids {
         if let Some(kept) = self.sweep(now).get(bearer) {
             return Ok(kept.held.clone());
         }
+        self.begin(bearer).await?;
         let key = NodeMadeKey::generate().map_err(|_| NoCertificate::NoKey)?;
         let csr = key.csr().map_err(|_| NoCertificate::NoKey)?;
         let chain = self.signer.sign_brokered_x509(bearer.clone(), csr).await?;
@@ -120,15 +126,31 @@ impl BrokeredSvids {
             Bearer::Agent(whose) => entitled(&whose.agent),
             Bearer::Node | Bearer::Probe => true,
         });
+        self.begun().retain(|whose| entitled(&whose.agent));
     }
 
     /// Forgets what an instance had that has ended.
     pub fn forget(&self, ended: &IdentityKey) {
         self.sweep(self.clock.now()).remove(&Bearer::Agent(ended.clone()));
+        self.begun().remove(ended);
+    }
+
+    /// Whoever runs under `avouch run` and never asks who it is has to live at the issuer too.
+    async fn begin(&self, bearer: &Bearer) -> Result<(), AskFault> {
+        let Bearer::Agent(whose) = bearer else { return Ok(()) };
+        if !self.begun().contains(whose) {
+            self.signer.begin(whose.clone()).await?;
+            self.begun().insert(whose.clone());
+        }
+        Ok(())
+    }
+
+    fn begun(&self) -> MutexGuard<'_, HashSet<IdentityKey>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is still kept; what is too old is wiped.
-    fn sweep(&self, now: Millis) -> std::sync::MutexGuard<'_, HashMap<Bearer, Kept>> {
+    fn sweep(&self, now: Millis) -> MutexGuard<'_, HashMap<Bearer, Kept>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| now < kept.until);
         kept

@@ -280,6 +280,15 @@ events! {
             /// Its end.
             expires: Moment,
         }
+        /// An instance began that was signed nothing yet.
+        InstanceBegan = "instance.began" {
+            /// The agent.
+            agent: Name,
+            /// Its id.
+            instance: Ulid,
+            /// The node it runs on.
+            node: SpiffeId,
+        }
         /// An instance ended.
         InstanceEnded = "instance.ended" {
             /// Its id.
@@ -293,7 +302,7 @@ events! {
             agent: Outside<64>,
             /// The node that asked.
             node: SpiffeId,
-            /// `x509`, `jwt`, `brokered` or `brokered_x509`.
+            /// `x509`, `jwt`, `brokered`, `brokered_x509` or `instance`.
             kind: Code,
             /// Why.
             reason: Code,

@@ -161,6 +161,11 @@ pub fn jwt(
     })
 }
 
+/// May an instance of this agent live on this node? By the rule by which it would be signed a document.
+pub fn instance(asked: &Asked<'_>) -> Result<(), Denial> {
+    agent_on_node(asked).map(|_| ())
+}
+
 /// The issuer's own TLS identity.
 pub fn issuer_itself(trust_domain: &TrustDomain, ttl: Duration) -> X509Permit {
     X509Permit::new(trust_domain.issuer(), ttl, Rule::IssuerItself)

@@ -315,6 +315,15 @@ pub struct SignBrokeredX509Request {
     pub probe: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginInstanceRequest {
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub instance: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginInstanceReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndInstanceRequest {
     #[prost(string, tag = "1")]
     pub instance: ::prost::alloc::string::String,
@@ -868,6 +877,31 @@ pub mod node_client {
                 .insert(GrpcMethod::new("avouch.issuer.v1.Node", "SignBrokeredX509"));
             self.inner.unary(req, path, codec).await
         }
+        /// An instance of an agent has begun that may be signed something brokered before it asks for a document of its own.
+        pub async fn begin_instance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BeginInstanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginInstanceReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.issuer.v1.Node/BeginInstance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.issuer.v1.Node", "BeginInstance"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The instance has ended: nothing brokered is signed for it any more.
         pub async fn end_instance(
             &mut self,
@@ -988,6 +1022,14 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::SignBrokeredX509Request>,
         ) -> std::result::Result<tonic::Response<super::IssuedX509>, tonic::Status>;
+        /// An instance of an agent has begun that may be signed something brokered before it asks for a document of its own.
+        async fn begin_instance(
+            &self,
+            request: tonic::Request<super::BeginInstanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginInstanceReply>,
+            tonic::Status,
+        >;
         /// The instance has ended: nothing brokered is signed for it any more.
         async fn end_instance(
             &self,
@@ -1329,6 +1371,51 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SignBrokeredX509Svc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.issuer.v1.Node/BeginInstance" => {
+                    #[allow(non_camel_case_types)]
+                    struct BeginInstanceSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::UnaryService<super::BeginInstanceRequest>
+                    for BeginInstanceSvc<T> {
+                        type Response = super::BeginInstanceReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BeginInstanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::begin_instance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BeginInstanceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,5 +1,6 @@
 //! The calls, one file each: request, typed input, the rules, one transaction, reply. What is here only hands over.
 
+mod begin_instance;
 mod brokered;
 mod create_agent;
 mod create_grant;
@@ -126,6 +127,13 @@ impl issuer::node_server::Node for NodeApi {
         request: Request<issuer::SignBrokeredX509Request>,
     ) -> Result<Response<issuer::IssuedX509>, Status> {
         node_call!(self, request, sign_brokered_x509::sign_brokered_x509)
+    }
+
+    async fn begin_instance(
+        &self,
+        request: Request<issuer::BeginInstanceRequest>,
+    ) -> Result<Response<issuer::BeginInstanceReply>, Status> {
+        node_call!(self, request, begin_instance::begin_instance)
     }
 
     async fn end_instance(

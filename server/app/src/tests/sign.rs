@@ -331,3 +331,28 @@ async fn a_node_and_a_probe_are_no_agent_and_are_on_record() {
     let count = |event: &str| events.iter().filter(|one| **one == event).count();
     assert_eq!((count("svid.brokered_node_issued"), count("svid.probe_issued")), (2, 3));
 }
+
+#[tokio::test]
+async fn an_instance_that_never_asked_for_a_document_can_enter_sources_once_it_began() {
+    let running = Running::start().await;
+    let node = running.join("laptop").await;
+    let there = running.join("other").await;
+    running.agent("researcher", "laptop").await;
+    let (mut client, mut elsewhere) = (running.node(&node).await, running.node(&there).await);
+    let begin = |agent: &str, n| issuer::BeginInstanceRequest { agent: agent.to_owned(), instance: instance(n) };
+    let vault = brokered("researcher", 1, "https://vault.test");
+    assert_eq!(word(client.sign_brokered(vault.clone()).await), "denied", "it has not begun");
+    assert_eq!(word(elsewhere.begin_instance(begin("researcher", 1)).await), "denied", "not on that node");
+    assert_eq!(word(client.begin_instance(begin("nobody", 1)).await), "denied");
+    for _ in 0..2 {
+        client.begin_instance(begin("researcher", 1)).await.unwrap();
+    }
+    client.sign_brokered(vault.clone()).await.unwrap();
+    assert_eq!(word(elsewhere.begin_instance(begin("researcher", 1)).await), "denied");
+    client.end_instance(issuer::EndInstanceRequest { instance: instance(1) }).await.unwrap();
+    assert_eq!(word(client.begin_instance(begin("researcher", 1)).await), "denied", "an ended one never lives again");
+    assert_eq!(word(client.sign_brokered(vault).await), "denied");
+    running.lock("researcher").await;
+    assert_eq!(word(client.begin_instance(begin("researcher", 2)).await), "denied");
+    assert_eq!(events(&running).await.iter().filter(|event| **event == "instance.began").count(), 1);
+}

@@ -65,6 +65,7 @@ impl Scene {
         assert_eq!(jwt.map(|_| ()), Err(denial));
         assert_eq!(brokered(&self.domain, asked, "https://vault.test", &self.reserved).map(|_| ()), Err(denial));
         assert_eq!(brokered_x509(&self.domain, asked).map(|_| ()), Err(denial));
+        assert_eq!(super::instance(asked), Err(denial));
     }
 }
 
