@@ -2,7 +2,7 @@ use super::*;
 use crate::agent::Registration;
 use crate::issue::{Asked, ReservedAudiences, jwt};
 use crate::keys::KeyError;
-use avouch_words::Ulid;
+use avouch_words::{TrustDomain, Ulid};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
@@ -56,7 +56,7 @@ fn permit() -> JwtPermit {
         now: NOW,
     };
     let audience = ["https://b.test".to_owned(), "a\"ü".to_owned()];
-    jwt(&domain(), &asked, &audience, &ReservedAudiences::new(&domain(), [])).unwrap()
+    jwt(&domain(), &asked, &audience, &ReservedAudiences::new(&domain(), []), &[]).unwrap()
 }
 
 fn decoded(part: &str) -> Value {
