@@ -220,6 +220,7 @@ fn trial(hardened: &Hardened) -> Result<Vec<String>, ContainError> {
     let contain = Contain {
         profile: Profile::builtin("work").ok_or_else(lost)?,
         workload_socket: place.0.join("workload.sock"),
+        tokens_directory: None,
         work_dir: place.0.join("work"),
         home: Some(place.0.join("home")),
         runtime_dir: None,

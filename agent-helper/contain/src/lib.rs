@@ -34,7 +34,9 @@ pub use profile::{Access, Limits, Profile, ProfileError, Size};
 pub use reap::{adopt_orphans, end_descendants};
 pub use secrets::{looks_like_secret, secret_shape};
 pub use stage::{STAGE, bound_to_parent, stage};
-pub use walls::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Prepared, SessionFiles, WORKLOAD_SOCKET, prepare};
+pub use walls::{
+    BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, Prepared, SessionFiles, TOKENS_DIRECTORY, WORKLOAD_SOCKET, prepare,
+};
 
 /// Exit code for a session whose time was over, as `timeout` gives it.
 pub const TIMED_OUT: u8 = 124;

@@ -116,6 +116,7 @@ fn run(hardened: &Hardened, own: &str, script: &str) -> (u8, String) {
     let contain = Contain {
         profile: Profile::find("limited", &[root.path().to_owned()]).expect("profile"),
         workload_socket: at("workload.sock"),
+        tokens_directory: None,
         work_dir: at("work").canonicalize().expect("work"),
         home: Some(at("home")),
         runtime_dir: None,

@@ -6,6 +6,7 @@ fn contain(profile: Profile, home: &Path) -> Contain {
     Contain {
         profile,
         workload_socket: "/run/avouch/workload.sock".into(),
+        tokens_directory: None,
         work_dir: home.join("src"),
         home: Some(home.to_owned()),
         runtime_dir: Some("/run/user/7".into()),

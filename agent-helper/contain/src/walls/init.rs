@@ -75,7 +75,7 @@ fn begin() -> io::Result<(UnixStream, Handed)> {
     let mut descriptors = frame.descriptors.into_iter();
     let control = UnixStream::from(descriptors.next().ok_or_else(none)?);
     let stdin = descriptors.next().ok_or_else(none)?;
-    let given = Given { work: descriptors.next(), socket: descriptors.next() };
+    let given = Given { work: descriptors.next(), socket: descriptors.next(), tokens: descriptors.next() };
     Ok((control, Handed { order, stdin, given }))
 }
 

@@ -50,6 +50,9 @@ pub const BUNDLE_FILE: &str = "/run/avouch/bundle.pem";
 /// Where it finds its anchor alone.
 pub const EXTRA_FILE: &str = "/run/avouch/extra.pem";
 
+/// Where it finds its identity tokens.
+pub const TOKENS_DIRECTORY: &str = "/run/avouch/tokens";
+
 /// A session that shall be contained.
 #[derive(Debug)]
 pub struct Contain {
@@ -57,6 +60,9 @@ pub struct Contain {
     pub profile: Profile,
     /// The host's Workload API socket, which it gets as [`WORKLOAD_SOCKET`].
     pub workload_socket: PathBuf,
+    /// The host's directory with this session's identity tokens, which it reads as [`TOKENS_DIRECTORY`] while they are
+    /// replaced outside.
+    pub tokens_directory: Option<PathBuf>,
     /// The directory that it works in, and where the program starts, as the kernel names it: a path without links.
     pub work_dir: PathBuf,
     /// Home as the environment names it; without one there is none inside.

@@ -14,6 +14,8 @@ pub(crate) struct Order {
     pub(crate) profile: (String, String),
     /// The Workload API socket of the host.
     pub(crate) socket: PathBuf,
+    /// The directory of its identity tokens on the host.
+    pub(crate) tokens: Option<PathBuf>,
     /// The work directory, without links.
     pub(crate) work_dir: PathBuf,
     /// Where the program starts, in or below the work directory.
@@ -35,7 +37,7 @@ impl Order {
         to.number(self.who.uid).number(self.who.gid).number(u32::from(self.who.other));
         to.os(&self.profile.0).os(&self.profile.1);
         to.os(&self.socket).os(&self.work_dir).os(&self.current_dir);
-        for optional in [&self.home, &self.home_named, &self.runtime_dir] {
+        for optional in [&self.tokens, &self.home, &self.home_named, &self.runtime_dir] {
             to.many(optional.as_slice(), |to, path| to.os(path));
         }
         to.many(&self.hide, |to, path| to.os(path));
@@ -48,11 +50,12 @@ impl Order {
         let profile = (from.text()?, from.text()?);
         let (socket, work_dir, current_dir) = (path(from)?, path(from)?, path(from)?);
         let mut optional = || Ok::<_, io::Error>(from.many(path)?.pop());
-        let (home, home_named, runtime_dir) = (optional()?, optional()?, optional()?);
+        let (tokens, home) = (optional()?, optional()?);
+        let (home_named, runtime_dir) = (optional()?, optional()?);
         let hide = from.many(path)?;
         let terminals = from.many(Fields::number)?.into_iter().map(|is| is != 0).collect::<Vec<_>>();
         let terminals = terminals.try_into().map_err(|_| io::Error::other("not three descriptors"))?;
-        Ok(Self { who, profile, socket, work_dir, current_dir, home, home_named, runtime_dir, hide, terminals })
+        Ok(Self { who, profile, socket, tokens, work_dir, current_dir, home, home_named, runtime_dir, hide, terminals })
     }
 }
 
@@ -102,6 +105,7 @@ mod tests {
             who: Who { uid: 1, gid: 2, other: true },
             profile: ("mine".to_owned(), "from = \"work\"".to_owned()),
             socket: "/run/w.sock".into(),
+            tokens: Some("/run/tokens".into()),
             work_dir: "/w".into(),
             current_dir: "/w/below".into(),
             home: Some("/home/ann".into()),

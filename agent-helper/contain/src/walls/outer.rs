@@ -68,6 +68,7 @@ fn enter(control: &UnixStream) -> Result<(), ContainError> {
     let mut descriptors = vec![control.as_fd(), stdin.as_fd()];
     if let Some(given) = &given {
         descriptors.extend([given.work.as_fd(), given.socket.as_fd()]);
+        descriptors.extend(given.tokens.as_ref().map(AsFd::as_fd));
     }
     Ok(send(&ours, Kind::Order, order.write().fields(), &descriptors)?)
 }
@@ -76,6 +77,7 @@ fn enter(control: &UnixStream) -> Result<(), ContainError> {
 struct Opened {
     work: OwnedFd,
     socket: OwnedFd,
+    tokens: Option<OwnedFd>,
 }
 
 /// Opens what the session is given, and becomes the other id for good, in a user namespace that is root's. Who makes
@@ -85,6 +87,8 @@ fn become_other(order: &Order) -> Result<Opened, ContainError> {
     let work = idmap::give(order)?;
     let socket = super::mounts::find(&order.socket).and_then(super::mounts::copy);
     let socket = socket.map_err(because(ContainError::Socket, "find it"))?;
+    let tokens = order.tokens.as_deref().map(|place| super::mounts::find(place).and_then(super::mounts::copy));
+    let tokens = tokens.transpose().map_err(because(ContainError::Mounts, "find the identity tokens"))?;
     let uid = order.who.uid;
     let unknown = |error: &dyn Display| ContainError::NoId(format!("this place does not know id {uid}: {error}"));
     let cannot = |error: Errno| unknown(&error);
@@ -99,7 +103,7 @@ fn become_other(order: &Order) -> Result<Opened, ContainError> {
     let (uid, gid) = (Uid::from_raw(ROOT), Gid::from_raw(ROOT));
     setresgid(gid, gid, gid).map_err(cannot)?;
     setresuid(uid, uid, uid).map_err(cannot)?;
-    Ok(Opened { work, socket })
+    Ok(Opened { work, socket, tokens })
 }
 
 /// A user namespace of the caller's own, which gives the right to make the others.

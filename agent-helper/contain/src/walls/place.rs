@@ -3,7 +3,7 @@
 use super::alias::Mounts;
 use super::order::Order;
 use super::who::Who;
-use super::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, WORKLOAD_SOCKET};
+use super::{BUNDLE_FILE, Contain, ContainError, EXTRA_FILE, TOKENS_DIRECTORY, WORKLOAD_SOCKET};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -31,11 +31,13 @@ pub(crate) fn settle(contain: Contain, who: Who, terminals: [bool; 3]) -> Result
     let sockets = sockets(&std::fs::read_to_string("/proc/net/unix").unwrap_or_default(), &named);
     hide.extend(sockets.iter().flat_map(|path| mounts.names(path)));
     // What is at these places inside is the session's own, whatever the host has there.
-    hide.retain(|path| ![WORKLOAD_SOCKET, BUNDLE_FILE, EXTRA_FILE].iter().any(|own| Path::new(own).starts_with(path)));
+    let own = [WORKLOAD_SOCKET, BUNDLE_FILE, EXTRA_FILE, TOKENS_DIRECTORY];
+    hide.retain(|path| !own.iter().any(|own| Path::new(own).starts_with(path)));
     Ok(Order {
         who,
         profile: (contain.profile.name().to_owned(), contain.profile.text().to_owned()),
         socket: contain.workload_socket,
+        tokens: contain.tokens_directory,
         work_dir: current_dir.clone(),
         current_dir,
         home,

@@ -25,6 +25,8 @@ pub(crate) struct Given {
     pub(crate) work: Option<OwnedFd>,
     /// The Workload API socket, mounted nowhere yet.
     pub(crate) socket: Option<OwnedFd>,
+    /// The directory of its identity tokens, mounted nowhere yet.
+    pub(crate) tokens: Option<OwnedFd>,
 }
 
 /// The new root is in place.
@@ -59,6 +61,11 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
         None => mounts::find(&order.socket).and_then(mounts::copy),
     };
     let socket = socket.map_err(because(ContainError::Socket, "find it"))?;
+    let tokens = match (given.tokens, &order.tokens) {
+        (Some(mount), _) => Some(Ok(mount)),
+        (None, place) => place.as_deref().map(|place| mounts::find(place).and_then(mounts::copy)),
+    };
+    let tokens = tokens.transpose().map_err(failed("find the identity tokens"))?;
     let holes = found::holes(order, profile);
     let over = OVER.map(Path::new).into_iter().find(|over| over.is_dir()).unwrap_or(Path::new("/"));
     let root = NewRoot::over(over).map_err(failed("mount a root"))?;
@@ -71,7 +78,7 @@ pub(crate) fn build(order: &Order, profile: &Profile, given: Given) -> Result<Bu
     };
     builder.system(&system).map_err(failed("mount the system's files"))?;
     builder.own(own).map_err(failed("mount /dev, /proc and /sys"))?;
-    let (bundle, extra) = builder.run(&socket, &holes).map_err(failed("mount /run"))?;
+    let (bundle, extra) = builder.run(&socket, tokens.as_ref(), &holes).map_err(failed("mount /run"))?;
     builder.home(order, home)?;
     builder.work(&order.work_dir, work, profile.files.work)?;
     builder.hide(order, profile).map_err(failed("hide what no session may see"))?;
@@ -132,7 +139,12 @@ impl Builder {
 
     /// `/run` with the Workload API socket, the CA files, the sockets that the profile names, and nothing else.
     /// What is seen is read-only; the files are written from outside of it.
-    fn run(&self, socket: &OwnedFd, holes: &[(PathBuf, OwnedFd)]) -> io::Result<(File, File)> {
+    fn run(
+        &self,
+        socket: &OwnedFd,
+        tokens: Option<&OwnedFd>,
+        holes: &[(PathBuf, OwnedFd)],
+    ) -> io::Result<(File, File)> {
         let run = Path::new("/run");
         let under = mounts::memory(RUN_BYTES, "755", false)?;
         self.root.mount(&under, run)?;
@@ -144,6 +156,11 @@ impl Builder {
         };
         let files = (write(super::BUNDLE_FILE)?, write(super::EXTRA_FILE)?);
         self.root.mount(socket, Path::new(super::WORKLOAD_SOCKET))?;
+        if let Some(tokens) = tokens {
+            let sealed = Attributes { read_only: true, no_devices: true, no_programs: true, map: None };
+            set_attributes(tokens, true, sealed)?;
+            self.root.mount(tokens, Path::new(super::TOKENS_DIRECTORY))?;
+        }
         for (path, place) in holes.iter().filter(|(path, _)| path.starts_with(run)) {
             self.root.mount(mounts::copy(place)?, path)?;
         }

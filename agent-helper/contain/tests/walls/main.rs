@@ -34,6 +34,7 @@ fn session(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let contain = Contain {
         profile: Profile::find(&profile, &[std::env::var_os(PROFILES).unwrap().into()]).unwrap(),
         workload_socket: std::env::var_os(SOCKET).unwrap().into(),
+        tokens_directory: None,
         work_dir: std::env::current_dir().unwrap(),
         home: std::env::var_os("HOME").map(Into::into),
         runtime_dir: None,
