@@ -147,6 +147,28 @@ events! {
             /// Of what.
             credential: Name,
         }
+        /// An agent may go to a vendor with identity tokens of its own.
+        TargetOpened = "target.opened" {
+            /// By whom.
+            operator: Operator,
+            /// The agent.
+            agent: Name,
+            /// `anthropic`, `openai`, `aws`, `gcp` or `azure`.
+            vendor: Code,
+            /// Whom its tokens are for.
+            audience: Outside<255>,
+        }
+        /// An agent may go to a vendor no more.
+        TargetClosed = "target.closed" {
+            /// By whom.
+            operator: Operator,
+            /// The agent.
+            agent: Name,
+            /// `anthropic`, `openai`, `aws`, `gcp` or `azure`.
+            vendor: Code,
+            /// Whom its tokens were for.
+            audience: Outside<255>,
+        }
         /// A lock was set.
         LockCreated = "lock.created" {
             /// By whom.

@@ -10,6 +10,7 @@ mod secret;
 mod selector;
 mod spiffe_id;
 pub mod svid;
+pub mod target;
 mod text;
 mod walls;
 

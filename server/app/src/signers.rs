@@ -31,6 +31,13 @@ pub(crate) struct Tokens {
     pub(crate) rsa: Arc<[Imported]>,
 }
 
+impl Tokens {
+    /// Whether tokens for this audience are RS256.
+    pub(crate) fn is_rs256(&self, audience: &str) -> bool {
+        self.rsa.iter().any(|key| key.audiences.iter().any(|one| one == audience))
+    }
+}
+
 /// A key that was brought from elsewhere, and whom it is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Imported {

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::state::State;
-use avouch_core::{LockTarget, Node};
+use avouch_core::{LockTarget, Node, OpenTarget};
 use avouch_wire::issuer;
 use avouch_words::{JwtAuthority, X509Authority};
 
@@ -44,6 +44,7 @@ pub(crate) fn of(app: &App, state: &State, node: &Node) -> issuer::State {
         ended_locks: state.ended_locks.iter().copied().chain(over).map(|id| id.to_string()).collect(),
         bound_origins: slice.bound_origins,
         reserved_audiences: app.reserved.iter().map(str::to_owned).collect(),
+        targets: slice.targets.iter().map(|open| target(open)).collect(),
         staleness_bound_ms: u32::try_from(app.config.staleness_bound.as_millis()).unwrap_or(u32::MAX),
     }
 }
@@ -65,6 +66,15 @@ fn agent(agent: &avouch_core::Agent) -> issuer::Agent {
         selectors: agent.selectors.iter().map(ToString::to_string).collect(),
         x509_ttl_seconds: seconds(agent.x509_ttl),
         jwt_ttl_seconds: seconds(agent.jwt_ttl),
+    }
+}
+
+fn target(open: &OpenTarget) -> issuer::Target {
+    issuer::Target {
+        agent: open.agent.to_string(),
+        vendor: open.target.vendor().as_str().to_owned(),
+        audience: open.target.audience().to_owned(),
+        settings: open.target.settings().clone().into_iter().collect(),
     }
 }
 

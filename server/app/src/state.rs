@@ -88,7 +88,7 @@ fn same(before: &[Authority], now: &[Authority]) -> bool {
 }
 
 async fn world(read: &mut Read) -> Result<World, StoreError> {
-    let mut world = World { locks: read.standing_locks().await?, ..World::default() };
+    let mut world = World { locks: read.standing_locks().await?, targets: read.targets().await?, ..World::default() };
     loop {
         let page = read.agents(world.agents.last().map(|agent| &agent.name)).await?;
         let whole = is_last(&page);

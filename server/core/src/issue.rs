@@ -140,16 +140,19 @@ pub fn x509(trust_domain: &TrustDomain, asked: &Asked<'_>) -> Result<X509Permit,
 }
 
 /// May a JWT-SVID be signed for this agent on this node? A list that holds one reserved audience is refused whole
-/// (rules S13, WAJ-07).
+/// (rules S13, WAJ-07), but for a source's that an operator `opened` to this very agent: its subject is not the one that
+/// opens the source (invariant 10). Where a vendor is opened to it, its ID is one that every vendor takes whole.
 pub fn jwt(
     trust_domain: &TrustDomain,
     asked: &Asked<'_>,
     audience: &[String],
     reserved: &ReservedAudiences,
+    opened: &[&str],
 ) -> Result<JwtPermit, Denial> {
     let agent = agent_on_node(asked)?;
     check_audience(audience)?;
-    if audience.iter().any(|value| reserved.contains(value)) {
+    let is_open = |value: &String| reserved.is_a_source(value) && opened.contains(&value.as_str());
+    if audience.iter().any(|value| reserved.contains(value) && !is_open(value)) {
         return Err(Denial::AudienceReserved);
     }
     Ok(JwtPermit {

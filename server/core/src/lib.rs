@@ -12,6 +12,7 @@ pub mod node;
 pub mod refusal;
 pub mod spool;
 pub mod state;
+pub mod target;
 
 pub use agent::{Agent, Registration};
 pub use credential::{Credential, Grant};
@@ -19,3 +20,4 @@ pub use instance::Instance;
 pub use lock::{Lock, LockTarget};
 pub use node::{JoinToken, Node};
 pub use refusal::{Denial, Fault, Refusal};
+pub use target::OpenTarget;

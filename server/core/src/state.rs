@@ -4,6 +4,7 @@ use crate::agent::Agent;
 use crate::credential::{Credential, Grant};
 use crate::lock::Lock;
 use crate::node::{self, Node};
+use crate::target::OpenTarget;
 use avouch_words::{Millis, Name};
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ pub struct World {
     pub grants: Vec<Grant>,
     /// All locks whose end is not recorded.
     pub locks: Vec<Lock>,
+    /// All vendors that agents may go to.
+    pub targets: Vec<OpenTarget>,
 }
 
 /// One node's part.
@@ -31,12 +34,19 @@ pub struct Slice<'a> {
     pub grants: Vec<&'a Grant>,
     /// Locks in force on one of them.
     pub locks: Vec<&'a Lock>,
+    /// Vendors that one of them may go to.
+    pub targets: Vec<&'a OpenTarget>,
     /// Origins that any credential binds, whoever may use it, in order and without names: what is bound is
     /// intercepted and refused, never tunnelled (DESIGN §9).
     pub bound_origins: Vec<String>,
 }
 
 impl World {
+    /// Audiences of vendors that an operator opened to this agent.
+    pub fn opened(&self, agent: &Name) -> Vec<&str> {
+        self.targets.iter().filter(|open| &open.agent == agent).map(|open| open.target.audience()).collect()
+    }
+
     /// What this node may know now. A banned node may know nothing, not even which origins are bound.
     pub fn slice(&self, node: &Node, now: Millis) -> Slice<'_> {
         let allowed = node::admit(node).is_ok();
@@ -49,13 +59,14 @@ impl World {
         let concerns =
             |lock: &&Lock| lock.in_force(now) && agents.iter().any(|agent| lock.target.covers_agent(&agent.name));
         let locks = self.locks.iter().filter(concerns).collect();
+        let targets = self.targets.iter().filter(|open| names.contains(&open.agent)).collect();
         let origins: BTreeSet<String> = self
             .credentials
             .iter()
             .filter(|_| allowed)
             .map(|credential| credential.binding.origin().to_string())
             .collect();
-        Slice { agents, credentials, grants, locks, bound_origins: origins.into_iter().collect() }
+        Slice { agents, credentials, grants, locks, targets, bound_origins: origins.into_iter().collect() }
     }
 }
 
@@ -65,6 +76,7 @@ mod tests {
     use crate::agent::Registration;
     use crate::lock::LockTarget;
     use avouch_words::Ulid;
+    use avouch_words::target::{Target, Vendor};
     use std::time::Duration;
 
     const NOW: Millis = Millis(1000);
@@ -93,11 +105,17 @@ mod tests {
         let lock = |n, agent| {
             Lock::check(id(n), LockTarget::Agent(name(agent)), "test", "uid:0", Duration::ZERO, NOW).unwrap()
         };
+        let target = |agent| {
+            let settings = [("role_arn".to_owned(), "arn:aws:iam::1:role/a".to_owned())].into();
+            let target = Target::new(Vendor::Aws, None, settings).unwrap();
+            OpenTarget { agent: name(agent), target, created: NOW }
+        };
         World {
             agents: vec![agent("here", "laptop"), agent("there", "other")],
             credentials: vec![credential("github"), credential("mail"), credential("unused")],
             grants: vec![grant(1, "here", "github"), grant(2, "there", "mail")],
             locks: vec![lock(3, "here"), lock(4, "there")],
+            targets: vec![target("here"), target("there")],
         }
     }
 
@@ -108,6 +126,7 @@ mod tests {
         assert_eq!(slice.agents.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["here"]);
         assert_eq!(slice.credentials.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["github"]);
         assert_eq!((slice.grants.len(), slice.locks.len()), (1, 1));
+        assert_eq!(slice.targets.iter().map(|open| open.agent.as_str()).collect::<Vec<_>>(), ["here"]);
         assert_eq!(slice.locks[0].target, LockTarget::Agent(Name::parse("here").unwrap()));
     }
 

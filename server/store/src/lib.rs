@@ -17,6 +17,7 @@ mod open;
 mod published;
 mod spools;
 mod svids;
+mod targets;
 mod tokens;
 mod traces;
 mod tx;

@@ -134,6 +134,9 @@ pub struct State {
     /// Above this age of the lock state the helper injects nothing.
     #[prost(uint32, tag = "14")]
     pub staleness_bound_ms: u32,
+    /// Vendors that agents of this node may go to with tokens of their own.
+    #[prost(message, repeated, tag = "30")]
+    pub targets: ::prost::alloc::vec::Vec<Target>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JwtAuthority {
@@ -357,6 +360,20 @@ pub struct SpoolPosition {
     /// The newest signed checkpoint of the issuer's log (C2SP tlog-checkpoint).
     #[prost(string, tag = "2")]
     pub checkpoint: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Target {
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub vendor: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub audience: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "4")]
+    pub settings: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// Generated client implementations.
 pub mod enrolment_client {

@@ -168,6 +168,10 @@ pub struct SessionTerms {
     /// Directories of avouch that no contained session may see.
     #[prost(string, repeated, tag = "3")]
     pub hidden: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where this session's identity tokens will be, and nothing else: a contained session sees it as /run/avouch/tokens. Empty
+    /// if its agent may go nowhere with one.
+    #[prost(string, tag = "30")]
+    pub tokens_directory: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionOpened {
@@ -193,6 +197,9 @@ pub struct SessionOpened {
     /// Variables that are left unset, as more than one credential would be in them.
     #[prost(message, repeated, tag = "8")]
     pub ambiguous: ::prost::alloc::vec::Vec<AmbiguousVariable>,
+    /// Why there are no identity tokens, in one sentence; empty if there are, or need not be.
+    #[prost(string, tag = "30")]
+    pub no_tokens: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AmbiguousVariable {

@@ -2,6 +2,7 @@
 
 mod begin_instance;
 mod brokered;
+mod close_target;
 mod create_agent;
 mod create_grant;
 mod create_lock;
@@ -17,13 +18,16 @@ mod list_instances;
 mod list_locks;
 mod list_nodes;
 mod list_refusals;
+mod list_targets;
 mod open_spool;
+mod open_target;
 mod order;
 mod put_credential;
 mod release_lock;
 mod renew;
 mod reply;
 mod ship_audit;
+mod show_keys;
 mod sign_brokered;
 mod sign_brokered_x509;
 mod sign_jwt;
@@ -264,6 +268,31 @@ impl admin::admin_server::Admin for AdminApi {
         request: Request<admin::ListInstancesRequest>,
     ) -> Result<Response<admin::ListInstancesReply>, Status> {
         operator_call!(self, request, list_instances::list_instances)
+    }
+
+    async fn open_target(&self, request: Request<admin::OpenTargetRequest>) -> Result<Response<admin::Target>, Status> {
+        operator_call!(self, request, open_target::open_target)
+    }
+
+    async fn list_targets(
+        &self,
+        request: Request<admin::ListTargetsRequest>,
+    ) -> Result<Response<admin::ListTargetsReply>, Status> {
+        operator_call!(self, request, list_targets::list_targets)
+    }
+
+    async fn close_target(
+        &self,
+        request: Request<admin::CloseTargetRequest>,
+    ) -> Result<Response<admin::Target>, Status> {
+        operator_call!(self, request, close_target::close_target)
+    }
+
+    async fn show_keys(
+        &self,
+        request: Request<admin::ShowKeysRequest>,
+    ) -> Result<Response<admin::ShowKeysReply>, Status> {
+        operator_call!(self, request, show_keys::show_keys)
     }
 
     async fn export_audit(

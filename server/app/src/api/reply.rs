@@ -1,6 +1,7 @@
 //! Values of the core as messages say them.
 
-use avouch_core::{Agent, Credential, Grant, Lock, LockTarget};
+use crate::app::App;
+use avouch_core::{Agent, Credential, Grant, Lock, LockTarget, OpenTarget};
 use avouch_wire::admin;
 use avouch_words::{Millis, TrustDomain};
 use std::time::Duration;
@@ -57,4 +58,17 @@ pub(super) fn moment(moment: Option<Millis>) -> i64 {
 
 pub(super) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+pub(super) fn target(app: &App, open: &OpenTarget) -> admin::Target {
+    let audience = open.target.audience();
+    admin::Target {
+        agent: open.agent.to_string(),
+        vendor: open.target.vendor().as_str().to_owned(),
+        audience: audience.to_owned(),
+        settings: open.target.settings().clone().into_iter().collect(),
+        subject: app.trust_domain().agent(&open.agent).to_string(),
+        algorithm: if app.tokens.is_rs256(audience) { "RS256" } else { "ES256" }.to_owned(),
+        created_ms: open.created.0,
+    }
 }

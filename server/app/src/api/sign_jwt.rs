@@ -21,9 +21,13 @@ pub(super) async fn sign_jwt(
     caller: NodeCaller,
     request: issuer::SignJwtRequest,
 ) -> Result<issuer::SignJwtReply, Failure> {
-    let decide = |asked: &Asked<'_>| issue::jwt(app.trust_domain(), asked, &request.audience, &app.reserved);
     let order = Order::parse(&request.agent, &request.instance)?;
-    match sign(app, &caller, &order, decide).await {
+    let decide = |asked: &Asked<'_>| {
+        let state = app.state();
+        let opened = state.world.opened(&order.agent);
+        issue::jwt(app.trust_domain(), asked, &request.audience, &app.reserved, &opened)
+    };
+    match sign(app, &caller, &order, &decide).await {
         Ok(Signed { issued, order }) => {
             let event = IssuerEvent::JwtIssued {
                 agent: order.agent.clone(),
@@ -33,7 +37,7 @@ pub(super) async fn sign_jwt(
                 jti: Outside::of(issued.jti.to_string()),
                 expires: Moment::from(issued.expires),
             };
-            keep(app, &caller, &order, issued, event, decide).await
+            keep(app, &caller, &order, issued, event, &decide).await
         }
         Err(failure) => {
             let reserved = request.audience.iter().find(|audience| app.reserved.contains(audience));

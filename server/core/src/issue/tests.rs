@@ -60,7 +60,7 @@ impl Scene {
     /// All decisions have to come out the same.
     #[track_caller]
     fn denied(&self, asked: &Asked<'_>, denial: Denial) {
-        let jwt = super::jwt(&self.domain, asked, &["x".to_owned()], &self.reserved);
+        let jwt = super::jwt(&self.domain, asked, &["x".to_owned()], &self.reserved, &[]);
         assert_eq!(x509(&self.domain, asked).map(|_| ()), Err(denial));
         assert_eq!(jwt.map(|_| ()), Err(denial));
         assert_eq!(brokered(&self.domain, asked, "https://vault.test", &self.reserved).map(|_| ()), Err(denial));
@@ -119,7 +119,7 @@ fn reserved_audiences_are_refused_to_workloads() {
     let scene = scene();
     let ask = |audience: &[&str]| {
         let audience: Vec<String> = audience.iter().map(ToString::to_string).collect();
-        jwt(&scene.domain, &scene.asked(), &audience, &scene.reserved).map(|_| ())
+        jwt(&scene.domain, &scene.asked(), &audience, &scene.reserved, &[]).map(|_| ())
     };
     for reserved in ["avouch", "spiffe://example.test/issuer", "spiffe://example.test", "https://vault.test"] {
         assert_eq!(ask(&[reserved]), Err(Denial::AudienceReserved), "{reserved}");
@@ -129,6 +129,18 @@ fn reserved_audiences_are_refused_to_workloads() {
     for invalid in [&[][..], &[""], &["a\n"], &["x"; MAX_AUDIENCES + 1], &[&"x".repeat(MAX_AUDIENCE + 1)]] {
         assert_eq!(ask(invalid), Err(Denial::AudienceInvalid));
     }
+}
+
+/// Invariant 10: an operator may open a source's audience to an agent, and the subject is still the agent's own.
+#[test]
+fn a_sources_audience_that_was_opened_is_signed_for_the_agents_own_id_and_avouchs_own_never() {
+    let scene = scene();
+    let opened = ["https://vault.test", "avouch"];
+    let ask = |audience: &str| jwt(&scene.domain, &scene.asked(), &[audience.to_owned()], &scene.reserved, &opened);
+    assert_eq!(ask("https://vault.test").unwrap().id().as_str(), "spiffe://example.test/agent/researcher");
+    assert_eq!(ask("avouch").map(|_| ()), Err(Denial::AudienceReserved));
+    let other = jwt(&scene.domain, &scene.asked(), &["https://vault.test".to_owned()], &scene.reserved, &["other"]);
+    assert_eq!(other.map(|_| ()), Err(Denial::AudienceReserved));
 }
 
 #[test]
