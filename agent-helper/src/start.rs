@@ -189,6 +189,7 @@ impl Helper {
             sessions,
             attestor: attestor.clone(),
             states: states.subscribe(),
+            jwt: jwt.clone(),
             instances: instances.clone(),
             ended: ended.clone(),
             limit: refusals(&clock),

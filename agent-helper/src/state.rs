@@ -4,6 +4,7 @@
 use crate::freshness::Doubt;
 use avouch_policy as policy;
 use avouch_wire::issuer as wire;
+use avouch_words::target::{Target, Vendor};
 use avouch_words::{Bundle, JwtAuthority, Millis, Name, Reference, Selector, TrustDomain, Ulid, X509Authority};
 use rustls_pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ pub struct NodeState {
     pub agents: BTreeMap<Name, Agent>,
     /// What decisions read.
     pub policy: Arc<policy::PolicyState>,
+    /// Vendors that agents may go to with tokens of their own.
+    targets: Vec<(Name, Target)>,
     /// Identifiers of the locks in it.
     pub locks: BTreeSet<String>,
     /// Locks that have ended since the version the helper said hello with.
@@ -83,7 +86,10 @@ impl NodeState {
             bound_origins: state.bound_origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
             reserved_audiences: state.reserved_audiences,
         });
+        // One of a kind that this helper does not know is open to nobody here.
+        let targets = state.targets.into_iter().filter_map(target).collect();
         Ok(Self {
+            targets,
             version: state.version,
             epoch: state.epoch,
             bundle: Arc::new(bundle),
@@ -108,6 +114,17 @@ impl NodeState {
         }
         let vanished = held.locks.iter().any(|lock| !self.locks.contains(lock) && !self.ended_locks.contains(lock));
         if vanished { Err(Doubt::LocksVanished) } else { Ok(()) }
+    }
+
+    /// Vendors that an operator opened to this agent.
+    pub fn targets_of<'a>(&'a self, agent: &'a Name) -> impl Iterator<Item = &'a Target> {
+        self.targets.iter().filter(move |(whose, _)| whose == agent).map(|(_, target)| target)
+    }
+
+    /// Whether this agent may not have a token for this audience: it is reserved, and was not opened to it.
+    pub fn is_closed_audience(&self, agent: &Name, audience: &str) -> bool {
+        self.policy.is_reserved_audience(audience)
+            && !self.targets_of(agent).any(|target| target.audience() == audience)
     }
 
     /// The agents that may be served an identity: registered for this node and not locked. A lock counts until the
@@ -144,6 +161,12 @@ fn credential(credential: wire::Credential) -> Result<policy::Credential, Doubt>
 
 fn grant(grant: wire::Grant) -> Result<policy::Grant, Doubt> {
     Ok(policy::Grant { id: ulid(&grant.id)?, agent: name(&grant.agent)?, credential: name(&grant.credential)? })
+}
+
+fn target(target: wire::Target) -> Option<(Name, Target)> {
+    let settings = target.settings.into_iter().collect();
+    let read = Target::new(Vendor::parse(&target.vendor)?, Some(&target.audience), settings).ok()?;
+    Some((Name::parse(&target.agent).ok()?, read))
 }
 
 fn lock(lock: wire::Lock) -> Result<policy::Lock, Doubt> {
@@ -228,6 +251,25 @@ pub(crate) mod tests {
             let state = NodeState::read(wire::State { locks: vec![lock], ..plain(1) }).unwrap();
             assert!(state.entitled().is_empty());
         }
+    }
+
+    #[test]
+    fn a_reserved_audience_is_open_to_the_agent_it_was_opened_to_and_to_nobody_else() {
+        let (researcher, other) = (Name::parse("researcher").unwrap(), Name::parse("other").unwrap());
+        let settings = [("role_arn".to_owned(), "arn:aws:iam::1:role/a".to_owned())];
+        let opened = |vendor: &str| wire::Target {
+            agent: "researcher".to_owned(),
+            vendor: vendor.to_owned(),
+            audience: "sts.amazonaws.com".to_owned(),
+            settings: settings.clone().into(),
+        };
+        let reserved_audiences = vec!["sts.amazonaws.com".to_owned(), "avouch".to_owned()];
+        let targets = vec![opened("aws"), opened("sap")];
+        let state = NodeState::read(wire::State { reserved_audiences, targets, ..plain(1) }).unwrap();
+        assert_eq!(state.targets_of(&researcher).count(), 1, "an unknown vendor is open to nobody");
+        assert!(!state.is_closed_audience(&researcher, "sts.amazonaws.com"));
+        assert!(state.is_closed_audience(&other, "sts.amazonaws.com"));
+        assert!(state.is_closed_audience(&researcher, "avouch"));
     }
 
     #[test]

@@ -5,12 +5,14 @@ use super::files::SessionFiles;
 use super::intake::{self, BadIntake, Opening};
 use super::listener;
 use super::refused::Refused;
+use super::tokens::{SessionTokens, TokenDirectory};
 use super::tree::{ProcessId, Tree};
 use super::walls::{self, Walls};
 use super::{Entry, Member, NoEntry, NoListener, Place, Session, Sessions};
 use crate::attest::{Attestor, NotAttested};
 use crate::identity::IdentityKey;
 use crate::identity::instance::{Holder, Instances};
+use crate::identity::jwt::JwtSvids;
 use crate::ids;
 use crate::journal::Journal;
 use crate::limit::UidLimit;
@@ -59,6 +61,8 @@ pub struct Door {
     pub attestor: Arc<Attestor>,
     /// The state in force.
     pub states: watch::Receiver<Option<Arc<NodeState>>>,
+    /// Where identity tokens come from.
+    pub jwt: Arc<JwtSvids>,
     /// Which instance a session is.
     pub instances: Arc<Instances>,
     /// Where instances go that have ended.
@@ -121,16 +125,25 @@ impl Door {
             opened = self.open(&mut stream, &peer, &mut asked) => opened,
         };
         match opened {
-            Ok(open) => {
+            Ok(mut open) => {
                 let mut opened = open.opened();
                 if let Some(state) = self.states.borrow().as_ref() {
                     environment::tell(&mut opened, &state.policy, &open.entry.session.member.agent);
                 }
+                let granted = tokio::select! {
+                    () = shutdown.cancelled() => None,
+                    granted = self.grant_tokens(&mut open, &mut opened) => granted,
+                };
+                let keeping = granted.map(|tokens| tokio::spawn(tokens.keep(open.ended.clone())));
                 let said = intake::answer(&mut stream, &SessionAnswer { kind: Some(Kind::Opened(opened)) }).await;
                 if said.is_ok() {
                     self.attend_until_end(&open, &mut stream, &peer, &shutdown).await;
                 }
                 self.end(open).await;
+                if let Some(keeping) = keeping {
+                    // It ends with the session, and its files with it.
+                    let _ = keeping.await;
+                }
             }
             // It has heard the terms, and left.
             Err(Refused::Intake(BadIntake::Io(error))) => {
@@ -173,7 +186,9 @@ impl Door {
         // Each read whole before anything is refused: what is left unread at the close takes the answer with it.
         asked.clone_from(&intake::hello(stream, peer.pid()).await?.agent);
         let outer = self.outer(peer, asked).await?;
-        let terms = SessionAnswer { kind: Some(Kind::Terms(self.terms(outer.as_ref()))) };
+        let session = ids::ulid(&*self.clock).map_err(|_| Refused::NotReady)?;
+        let tokens = self.tokens(session, asked, outer.as_ref());
+        let terms = SessionAnswer { kind: Some(Kind::Terms(self.terms(outer.as_ref(), tokens.as_ref()))) };
         intake::answer(stream, &terms).await.map_err(BadIntake::Io)?;
         let Opening { said, listener, init } = intake::opening(stream, peer.pid()).await?;
         asked.clone_from(&said.agent);
@@ -194,7 +209,6 @@ impl Door {
         if walls.is_none() && outer.as_ref().is_some_and(Place::is_contained) {
             return Err(Refused::Uncontained);
         }
-        let session = ids::ulid(&*self.clock).map_err(|_| Refused::NotReady)?;
         let member = member(session, &agent, peer, walls.as_ref(), outer.as_ref());
         // In a contained session the programs have the user that its init has.
         let shown = walls.as_ref().map_or(peer, |walls| &walls.init);
@@ -210,8 +224,9 @@ impl Door {
             NoEntry::Taken => Refused::Listener(NoListener::Taken),
         })?;
         let instance = self.instances.of(&agent, Holder::Session(session), &*self.clock);
-        let instance = instance.map_err(|_| Refused::NotReady)?.instance;
-        let caller = Caller { agent: agent.clone(), instance, session, facts: Arc::new(facts), contained };
+        let whose = instance.map_err(|_| Refused::NotReady)?;
+        let caller =
+            Caller { agent: agent.clone(), instance: whose.instance, session, facts: Arc::new(facts), contained };
         let served = self.proxy.serve(socket, caller, uid, ended.clone());
         let ready = served.and_then(|served| {
             let files = SessionFiles::write(&self.places.sessions, session, &served.system_roots, &served.anchor)?;
@@ -240,7 +255,7 @@ impl Door {
             within: outer.map(|outer| outer.session()),
         });
         let workload_socket = self.places.workload_socket.display().to_string();
-        Ok(Open { entry, ended, files, listener_alone, workload_socket })
+        Ok(Open { entry, ended, files, listener_alone, workload_socket, whose, uid, tokens })
     }
 
     /// The session that the caller is inside of: there it may run that session's agent, and no other (U21). If it cannot
@@ -253,10 +268,55 @@ impl Door {
         }
     }
 
-    fn terms(&self, outer: Option<&Place>) -> SessionTerms {
+    /// Where a new session's identity tokens will be, if its agent may go anywhere with one. There are none inside a
+    /// contained session, from where no other place of the host is seen.
+    fn tokens(&self, session: Ulid, agent: &str, outer: Option<&Place>) -> Option<TokenDirectory> {
+        let (state, agent) = (self.states.borrow().clone()?, Name::parse(agent).ok()?);
+        state.targets_of(&agent).next()?;
+        if outer.is_some_and(Place::is_contained) {
+            return None;
+        }
+        match TokenDirectory::make(&self.places.sessions, session) {
+            Ok(directory) => Some(directory),
+            Err(error) => {
+                tracing::error!(%error, %session, "session.tokens.failed");
+                None
+            }
+        }
+    }
+
+    /// Writes the session's identity tokens, and tells where they are or why there are none.
+    async fn grant_tokens(&self, open: &mut Open, opened: &mut SessionOpened) -> Option<SessionTokens> {
+        let directory = open.tokens.take()?;
+        let seen = match opened.contained {
+            true => TOKENS_INSIDE.to_owned(),
+            false => directory.path().display().to_string(),
+        };
+        let state = self.states.borrow().clone()?;
+        let targets = state.targets_of(&open.whose.agent).cloned().collect();
+        let mut tokens = SessionTokens {
+            jwt: self.jwt.clone(),
+            clock: self.clock.clone(),
+            states: self.states.clone(),
+            whose: open.whose.clone(),
+            uid: open.uid,
+            directory,
+            held: Vec::new(),
+        };
+        if let Err(error) = tokens.begin(targets, &seen).await {
+            tracing::warn!(agent = %open.whose.agent, %error, "session.tokens.none");
+            opened.no_tokens = error.to_string();
+            return None;
+        }
+        opened.environment.extend(tokens.environment(&seen));
+        Some(tokens)
+    }
+
+    fn terms(&self, outer: Option<&Place>, tokens: Option<&TokenDirectory>) -> SessionTerms {
         SessionTerms {
             contain_required: self.contain_required || outer.is_some_and(Place::is_contained),
             workload_socket: self.places.workload_socket.display().to_string(),
+            tokens_directory: tokens.map(|tokens| tokens.path().display().to_string()).unwrap_or_default(),
             hidden: self.places.hidden.iter().map(|path| path.display().to_string()).collect(),
         }
     }
@@ -291,7 +351,8 @@ impl Door {
 
     /// Nothing is served any more, what is open is cut, who is left is killed; only then it is over.
     async fn end(&self, open: Open) {
-        let Open { entry, ended, files, .. } = open;
+        let Open { entry, ended, files, tokens, .. } = open;
+        drop(tokens);
         let session = entry.session.clone();
         let id = session.member.session;
         ended.cancel();
@@ -330,6 +391,11 @@ struct Open {
     files: SessionFiles,
     listener_alone: bool,
     workload_socket: String,
+    whose: IdentityKey,
+    /// The user of the session's programs.
+    uid: u32,
+    /// Where identity tokens will be.
+    tokens: Option<TokenDirectory>,
 }
 
 impl Open {
@@ -343,6 +409,7 @@ impl Open {
             environment: Vec::new(),
             ambiguous: Vec::new(),
             contained: self.entry.session.walls.is_some(),
+            no_tokens: String::new(),
         }
     }
 
@@ -351,5 +418,7 @@ impl Open {
     }
 }
 
+/// Where a contained session sees its identity tokens.
+const TOKENS_INSIDE: &str = "/run/avouch/tokens";
 /// How often a session's processes are looked at.
 const LOOK: Duration = Duration::from_millis(500);

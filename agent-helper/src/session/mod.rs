@@ -9,6 +9,7 @@ mod list;
 mod listener;
 mod proxy;
 mod refused;
+mod tokens;
 mod tree;
 mod walls;
 

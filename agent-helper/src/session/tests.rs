@@ -8,9 +8,10 @@ use super::*;
 use crate::attest::Attestor;
 use crate::identity::IdentityKey;
 use crate::identity::instance::Instances;
+use crate::identity::jwt::JwtSvids;
 use crate::limit::UidLimit;
 use crate::state::NodeState;
-use crate::testing::{Notes, name};
+use crate::testing::{Notes, TestAuthority, name};
 use avouch_audit::record::HelperEvent;
 use avouch_policy::Caller;
 use avouch_wire::Message;
@@ -108,11 +109,13 @@ fn rig() -> Rig {
             credential: (*name).to_owned(),
         });
     }
+    let authority = TestAuthority::new(clock.clone());
     let states = watch::Sender::new(Some(Arc::new(NodeState::read(state).unwrap())));
     let door = Door {
         sessions: sessions.clone(),
         attestor: Arc::new(Attestor::new(sessions.clone(), places.roots.clone())),
         states: states.subscribe(),
+        jwt: Arc::new(JwtSvids::new(authority.clone(), clock.clone())),
         instances: Arc::new(Instances::default()),
         ended,
         limit: UidLimit::new(100, 100, clock.clone()),

@@ -21,7 +21,9 @@ pub async fn answer(desk: &Desk, caller: &Caller, request: JwtsvidRequest) -> Re
     let entitled = desk.entitlement(caller).await?;
     let identities = narrow(&entitled, wanted.as_ref())?;
     // Exact match, alone or among others: the whole request is refused (WAJ-07, S13).
-    if let Some(reserved) = audience.iter().find(|audience| entitled.state.policy.is_reserved_audience(audience)) {
+    let closed =
+        |audience: &&String| identities.iter().any(|whose| entitled.state.is_closed_audience(&whose.agent, audience));
+    if let Some(reserved) = audience.iter().find(closed) {
         for whose in identities {
             let caller = entitled.caller(whose);
             desk.journal.note(HelperEvent::ReservedAudienceRefused { caller, audience: Outside::of(reserved) });
