@@ -2,11 +2,13 @@
 
 mod bound;
 mod credential;
+mod federate;
 mod first_day;
 mod secret;
 
 pub use bound::Bound;
 pub use credential::{CredentialCreate, CredentialVerb};
+pub use federate::{FederateVerb, Federated, JwksVerb, Ordered};
 pub use first_day::{Completions, Import, ManPages, Shell, Why};
 pub use secret::{PresetVerb, SecretPut, SecretVerb};
 
@@ -118,6 +120,22 @@ pub enum Command {
         /// Verb.
         #[command(subcommand)]
         verb: LockVerb,
+    },
+    /// Agents that go to clouds and model vendors with identity tokens of their own: no key at all.
+    #[command(
+        before_help = "Example:\n  avouch federate aws --agent researcher --role-arn arn:aws:iam::123456789012:role/researcher"
+    )]
+    Federate {
+        /// Verb.
+        #[command(subcommand)]
+        verb: FederateVerb,
+    },
+    /// The keys that tokens are verified with.
+    #[command(before_help = "Example:\n  avouch jwks print")]
+    Jwks {
+        /// Verb.
+        #[command(subcommand)]
+        verb: JwksVerb,
     },
     /// This process's own identity documents.
     #[command(before_help = "Example:\n  avouch svid show")]

@@ -59,6 +59,14 @@ impl Directories {
         Self(flag.map_or_else(|| usual().collect(), |flag| vec![flag]))
     }
 
+    /// The one, where there is only one: what a flag named.
+    pub fn only(&self) -> Option<&Path> {
+        match self.0.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &PathBuf> {
         self.0.iter()

@@ -96,6 +96,8 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Secret { verb } => verbs::secret::run(context, verb).await,
         Command::Grant { verb } => verbs::grant::run(context, verb).await,
         Command::Lock { verb } => verbs::lock::run(context, verb).await,
+        Command::Federate { verb } => verbs::federate::run(context, verb).await,
+        Command::Jwks { verb } => verbs::jwks::run(context, &verb).await,
         Command::Svid { verb } => verbs::svid::run(context, verb).await,
         Command::Audit { verb } => verbs::audit::run(context, verb).await,
         Command::Import(order) => import::run(context, &order).await,

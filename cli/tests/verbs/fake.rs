@@ -97,6 +97,23 @@ fn grant(agent: &str, credential: &str) -> Grant {
     Grant { id: ID.into(), agent: agent.into(), credential: credential.into(), created_ms: NOW }
 }
 
+fn target(
+    agent: &str,
+    vendor: &str,
+    audience: &str,
+    settings: std::collections::HashMap<String, String>,
+) -> admin::Target {
+    admin::Target {
+        agent: agent.into(),
+        vendor: vendor.into(),
+        audience: audience.into(),
+        settings,
+        subject: format!("spiffe://t.test/agent/{agent}"),
+        algorithm: "ES256".into(),
+        created_ms: NOW,
+    }
+}
+
 fn lock() -> Lock {
     Lock {
         id: ID.into(),
@@ -178,6 +195,35 @@ impl Admin for Heard {
             return Err(Status::not_found("there is no agent \"nobody\""));
         }
         Ok(Response::new(grant(&asked.agent, &asked.credential)))
+    }
+
+    async fn open_target(&self, request: Request<OpenTargetRequest>) -> Reply<Target> {
+        let OpenTargetRequest { agent, vendor, audience, settings } = request.into_inner();
+        Ok(Response::new(target(&agent, &vendor, &audience, settings)))
+    }
+
+    async fn list_targets(&self, _: Request<ListTargetsRequest>) -> Reply<ListTargetsReply> {
+        let settings = [("role_arn".to_owned(), "arn:aws:iam::1:role/a".to_owned())].into();
+        Ok(Response::new(ListTargetsReply {
+            targets: vec![target("researcher", "aws", "sts.amazonaws.com", settings)],
+        }))
+    }
+
+    async fn close_target(&self, request: Request<CloseTargetRequest>) -> Reply<Target> {
+        let CloseTargetRequest { agent, vendor } = request.into_inner();
+        Ok(Response::new(target(&agent, &vendor, "sts.amazonaws.com", std::collections::HashMap::new())))
+    }
+
+    async fn show_keys(&self, _: Request<ShowKeysRequest>) -> Reply<ShowKeysReply> {
+        Ok(Response::new(ShowKeysReply {
+            issuer: "https://id.example.test/avouch".to_owned(),
+            jwks: r#"{"keys":[]}"#.to_owned(),
+            upload_by_ms: NOW,
+            upload_from_ms: NOW,
+            served: true,
+            public: true,
+            rs256_audiences: Vec::new(),
+        }))
     }
 
     async fn list_grants(&self, _: Request<ListGrantsRequest>) -> Reply<ListGrantsReply> {

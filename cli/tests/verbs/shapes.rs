@@ -57,7 +57,36 @@ const WHY: &[&str] = &[
     "advice",
 ];
 
+const TARGET: &[&str] = &["agent", "vendor", "audience", "subject", "algorithm", "settings", "created"];
+const OPENED: &[&str] = &[
+    "agent",
+    "vendor",
+    "issuer",
+    "subject",
+    "audience",
+    "algorithm",
+    "keys",
+    "upload_again_by",
+    "environment",
+    "steps",
+    "test",
+];
+const JWKS: &[&str] = &["issuer", "jwks", "upload_again_from", "upload_again_by", "served", "rs256_audiences"];
+
 const SHAPES: &[Shape] = &[
+    ("federate anthropic", "federate anthropic --agent a --rule fdrl_1 --organization o", OPENED),
+    ("federate openai", "federate openai --agent a --rule idpm_1", OPENED),
+    ("federate aws", "federate aws --agent a --role-arn arn:aws:iam::1:role/a", OPENED),
+    (
+        "federate gcp",
+        "federate gcp --agent a --provider projects/1/locations/global/workloadIdentityPools/avouch/providers/avouch",
+        OPENED,
+    ),
+    ("federate azure", "federate azure --agent a --tenant t --client c", OPENED),
+    ("federate list", "federate list", TARGET),
+    ("federate close", "federate close aws --agent a", TARGET),
+    ("jwks print", "jwks print", JWKS),
+    ("jwks print", "jwks print --url", &["issuer", "jwks_uri"]),
     ("token create", "token create --node b --out DIR/join.token", &["node", "expires", "file"]),
     ("token create", "token create --node b --out -", &["node", "expires", "token"]),
     ("node list", "node list", &["id", "connected", "joined", "svid_expires", "version", "selectors"]),

@@ -11,6 +11,9 @@ pub(super) fn set(environment: &mut Vec<(OsString, OsString)>, opened: &SessionO
         environment.retain(|(name, _)| name.as_os_str() != variable.name.as_str());
         environment.push((OsString::from(&variable.name), OsString::from(&variable.value)));
     }
+    if !opened.no_tokens.is_empty() {
+        output::talk(format!("avouch: this session has no identity tokens: {}", opened.no_tokens));
+    }
     for variable in &opened.ambiguous {
         environment.retain(|(name, _)| name.as_os_str() != variable.name.as_str());
         output::talk(format!(

@@ -84,6 +84,7 @@ pub fn settle(profile: Profile, work: &Work, order: &args::Run, terms: &SessionT
     Contain {
         profile,
         workload_socket: PathBuf::from(&terms.workload_socket),
+        tokens_directory: Some(&terms.tokens_directory).filter(|place| !place.is_empty()).map(PathBuf::from),
         work_dir: work.at.clone(),
         home: home(),
         runtime_dir: directory("XDG_RUNTIME_DIR"),
