@@ -2,16 +2,16 @@
 
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::tx::{Read, Tx};
 use avouch_core::authority::{Authority, AuthorityState};
 use avouch_core::keys::Purpose;
 use avouch_words::{Millis, Ulid};
-use sqlx::sqlite::SqliteRow;
 
 impl Read {
     /// All authorities, oldest first; rotation keeps them few.
     pub async fn authorities(&mut self) -> Result<Vec<Authority>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM authorities ORDER BY id").fetch_all(self.sql()).await?;
+        let rows = query("SELECT * FROM authorities ORDER BY id").fetch_all(self.sql()).await?;
         rows.iter().map(authority).collect()
     }
 }
@@ -20,7 +20,7 @@ impl Tx {
     /// Keeps a new authority.
     pub async fn create_authority(&mut self, authority: &Authority) -> Result<(), StoreError> {
         self.change_state().await?;
-        sqlx::query(
+        query(
             "INSERT INTO authorities (id, purpose, state, reference, public, created_ms, not_after_ms, last_expiry_ms)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -41,11 +41,11 @@ impl Tx {
     /// The prepared authority becomes active, and the active one of its purpose old.
     pub async fn activate_authority(&mut self, id: Ulid, purpose: Purpose) -> Result<(), StoreError> {
         self.change_state().await?;
-        sqlx::query("UPDATE authorities SET state = 'old' WHERE purpose = $1 AND state = 'active'")
+        query("UPDATE authorities SET state = 'old' WHERE purpose = $1 AND state = 'active'")
             .bind(purpose.as_str())
             .execute(self.sql())
             .await?;
-        let activated = sqlx::query(
+        let activated = query(
             "UPDATE authorities SET state = 'active' WHERE id = $1 AND purpose = $2 AND state = 'prepared'",
         )
         .bind(id.to_string())
@@ -58,7 +58,7 @@ impl Tx {
     /// Removes an authority with its key. An active one stays.
     pub async fn remove_authority(&mut self, id: Ulid) -> Result<(), StoreError> {
         self.change_state().await?;
-        let removed = sqlx::query("DELETE FROM authorities WHERE id = $1 AND state <> 'active'")
+        let removed = query("DELETE FROM authorities WHERE id = $1 AND state <> 'active'")
             .bind(id.to_string())
             .execute(self.sql())
             .await?;
@@ -69,7 +69,7 @@ impl Tx {
     /// agents and nodes and the issuer's own. It must
     /// still be there, and active: what an authority signed that has gone meanwhile must not be handed out.
     pub async fn note_expiry(&mut self, id: Ulid, expiry: Millis) -> Result<(), StoreError> {
-        let noted = sqlx::query(
+        let noted = query(
             "UPDATE authorities SET last_expiry_ms = CASE WHEN last_expiry_ms < $1 THEN $1 ELSE last_expiry_ms END
              WHERE id = $2 AND state = 'active'",
         )
@@ -81,7 +81,7 @@ impl Tx {
     }
 }
 
-fn authority(row: &SqliteRow) -> Result<Authority, StoreError> {
+fn authority(row: &Row) -> Result<Authority, StoreError> {
     let cells = Cells::of(row, "authorities");
     Ok(Authority {
         id: cells.ulid("id")?,

@@ -2,18 +2,17 @@
 //! what it closes.
 
 use crate::error::StoreError;
+use crate::sql::{Cell, Row};
 use avouch_words::{Digest, Millis, Name, Selector, Ulid};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 /// One row of one table.
 pub(crate) struct Cells<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     table: &'static str,
 }
 
 impl<'r> Cells<'r> {
-    pub(crate) fn of(row: &'r SqliteRow, table: &'static str) -> Self {
+    pub(crate) fn of(row: &'r Row, table: &'static str) -> Self {
         Self { row, table }
     }
 
@@ -21,11 +20,8 @@ impl<'r> Cells<'r> {
         StoreError::Damaged { table: self.table, column }
     }
 
-    pub(crate) fn raw<T>(&self, column: &'static str) -> Result<T, StoreError>
-    where
-        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-    {
-        self.row.try_get(column).map_err(|_| self.damaged(column))
+    pub(crate) fn raw<T: Cell<'r>>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.row.named(column).map_err(|_| self.damaged(column))
     }
 
     /// A text that a parser has to accept.

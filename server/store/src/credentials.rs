@@ -3,16 +3,16 @@
 use crate::MAX_PAGE;
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::tx::{Read, Tx};
 use avouch_core::Credential;
 use avouch_policy::Binding;
 use avouch_words::{Name, Reference};
-use sqlx::sqlite::SqliteRow;
 
 impl Read {
     /// The credential of this name.
     pub async fn credential(&mut self, name: &Name) -> Result<Option<Credential>, StoreError> {
-        let row = sqlx::query("SELECT * FROM credentials WHERE name = $1")
+        let row = query("SELECT * FROM credentials WHERE name = $1")
             .bind(name.as_str())
             .fetch_optional(self.sql())
             .await?;
@@ -21,7 +21,7 @@ impl Read {
 
     /// A page of credentials by name: those after `after`, at most [`MAX_PAGE`].
     pub async fn credentials(&mut self, after: Option<&Name>) -> Result<Vec<Credential>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM credentials WHERE name > $1 ORDER BY name LIMIT $2")
+        let rows = query("SELECT * FROM credentials WHERE name > $1 ORDER BY name LIMIT $2")
             .bind(after.map_or("", Name::as_str))
             .bind(MAX_PAGE)
             .fetch_all(self.sql())
@@ -34,7 +34,7 @@ impl Tx {
     /// Makes the credential, or replaces its source, reference and binding. Its making stays when it was.
     pub async fn put_credential(&mut self, credential: &Credential) -> Result<(), StoreError> {
         self.change_state().await?;
-        sqlx::query(
+        query(
             "INSERT INTO credentials (name, source, reference, binding, created_ms) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (name) DO UPDATE
              SET source = excluded.source, reference = excluded.reference, binding = excluded.binding",
@@ -50,7 +50,7 @@ impl Tx {
     }
 }
 
-fn credential(row: &SqliteRow) -> Result<Credential, StoreError> {
+fn credential(row: &Row) -> Result<Credential, StoreError> {
     let cells = Cells::of(row, "credentials");
     Ok(Credential {
         name: cells.name("name")?,

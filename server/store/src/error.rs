@@ -2,6 +2,9 @@
 
 use avouch_core::Fault;
 use std::io;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 use std::path::PathBuf;
 
 /// Why something was not read or written. None of these names a value.
@@ -27,9 +30,19 @@ pub enum StoreError {
     /// An event has no canonical form.
     #[error("the event cannot be written: {0}")]
     Event(#[from] avouch_audit::canonical::BadForm),
-    /// Another transaction is in the way for too long, or the disk is full.
-    #[error("the store is busy or full: {0}")]
+    /// Another transaction is in the way for too long, the disk is full, or the database does not answer. Nothing was
+    /// changed.
+    #[error("the store is busy, full or away: {0}")]
     Busy(sqlx::Error),
+    /// The connection was lost during the commit, and it cannot be found out whether the database has it.
+    #[error("it is not known whether the change was committed")]
+    Unknown,
+    /// A statement of the transaction failed before, so there is nothing that could be committed.
+    #[error("a transaction was to be committed of which a statement had failed")]
+    Spoiled,
+    /// Another issuer leads by now.
+    #[error("another issuer leads")]
+    Fenced,
     /// A commit failed before, so what the disk holds is not known (F09): nothing more is written.
     #[error("an earlier commit failed; restart the issuer when the disk is well again")]
     Stopped,
@@ -43,8 +56,13 @@ impl StoreError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Exists(_) | Self::NotFound(_) => Fault::Caller,
-            Self::Busy(_) => Fault::Later,
-            Self::Damaged { .. } | Self::Unrecorded | Self::Event(_) | Self::Stopped | Self::Sql(_) => Fault::Us,
+            Self::Busy(_) | Self::Unknown | Self::Fenced => Fault::Later,
+            Self::Damaged { .. }
+            | Self::Unrecorded
+            | Self::Spoiled
+            | Self::Event(_)
+            | Self::Stopped
+            | Self::Sql(_) => Fault::Us,
         }
     }
 
@@ -62,7 +80,12 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let busy = match &error {
             sqlx::Error::PoolTimedOut => true,
-            other => matches!(primary_code(other), Some(SQLITE_BUSY | SQLITE_LOCKED | SQLITE_FULL)),
+            // SQLite has no wire; for Postgres it is the connection.
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => true,
+            other => match state(other) {
+                Some(state) => LATER.iter().any(|later| state.starts_with(later)),
+                None => matches!(primary_code(other), Some(SQLITE_BUSY | SQLITE_LOCKED | SQLITE_FULL)),
+            },
         };
         if busy { Self::Busy(error) } else { Self::Sql(error) }
     }
@@ -72,10 +95,10 @@ impl From<sqlx::Error> for StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds it.
-    #[error("the database {path} is in use by another issuer{}", owner.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    #[error("the database {database} is in use by another issuer{}", owner.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     InUse {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// The other process, if it said who it is.
         owner: Option<u32>,
     },
@@ -91,41 +114,49 @@ pub enum OpenError {
     #[error(
         "the database {0} was made before and is now missing or empty; restore it, or remove the whole state directory to begin anew"
     )]
-    Gone(PathBuf),
+    Gone(String),
     /// It is not whole.
-    #[error("the database {path} is damaged ({finding}); restore it from a backup")]
+    #[error("the database {database} is damaged ({finding}); restore it from a backup")]
     Damaged {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// The first thing found.
         finding: String,
     },
     /// Another database was put in its place.
     #[error("the database {0} is not the one that was made here; restore the right one")]
-    Foreign(PathBuf),
+    Foreign(String),
     /// The database is another trust domain's.
-    #[error("the database {path} is of trust domain {stored}, but the settings say {configured}")]
+    #[error("the database {database} is of trust domain {stored}, but the settings say {configured}")]
     TrustDomain {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// Its trust domain.
         stored: String,
         /// The trust domain of the settings.
         configured: String,
     },
     /// It was written by a newer version, or a migration failed.
-    #[error("the database {path} cannot be brought up to date: {error}")]
+    #[error("the database {database} cannot be brought up to date: {error}")]
     Migration {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// What is wrong.
         error: sqlx::migrate::MigrateError,
     },
+    /// Its server is one that this cannot work with; the reason goes on with "it".
+    #[error("the database {database} cannot be used: it {reason}")]
+    Unfit {
+        /// The database.
+        database: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Anything else.
-    #[error("the database {path} cannot be opened: {error}")]
+    #[error("the database {database} cannot be opened: {error}")]
     Store {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// What is wrong.
         error: StoreError,
     },
@@ -133,9 +164,19 @@ pub enum OpenError {
 
 /// The low byte of SQLite's extended result code.
 pub(crate) fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    let said = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
+    let code: i32 = said.code()?.parse().ok()?;
     Some(code & 0xff)
 }
+
+/// Postgres's five characters.
+fn state(error: &sqlx::Error) -> Option<&str> {
+    Some(error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.code())
+}
+
+/// What Postgres says that may be over soon: connections that fail, transactions in each other's way, resources that
+/// are used up, a server that goes or comes, and patience that ends (25P03, 55P03, 57014).
+const LATER: [&str; 8] = ["08", "40", "53", "57P", "57014", "55P03", "25P03", "25P04"];
 
 const SQLITE_BUSY: i32 = 5;
 const SQLITE_LOCKED: i32 = 6;

@@ -3,15 +3,15 @@
 use crate::MAX_PAGE;
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::tx::{Read, Tx};
 use avouch_core::Grant;
 use avouch_words::Ulid;
-use sqlx::sqlite::SqliteRow;
 
 impl Read {
     /// A page of grants, oldest first: those after `after`, at most [`MAX_PAGE`].
     pub async fn grants(&mut self, after: Option<Ulid>) -> Result<Vec<Grant>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM grants WHERE id > $1 ORDER BY id LIMIT $2")
+        let rows = query("SELECT * FROM grants WHERE id > $1 ORDER BY id LIMIT $2")
             .bind(after.map_or_else(String::new, |id| id.to_string()))
             .bind(MAX_PAGE)
             .fetch_all(self.sql())
@@ -24,7 +24,7 @@ impl Tx {
     /// Makes a grant; agent and credential must be there, and there must be none of the two.
     pub async fn create_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change_state().await?;
-        sqlx::query("INSERT INTO grants (id, agent, credential, created_ms) VALUES ($1, $2, $3, $4)")
+        query("INSERT INTO grants (id, agent, credential, created_ms) VALUES ($1, $2, $3, $4)")
             .bind(grant.id.to_string())
             .bind(grant.agent.as_str())
             .bind(grant.credential.as_str())
@@ -38,7 +38,7 @@ impl Tx {
     /// Takes a grant back.
     pub async fn delete_grant(&mut self, id: Ulid) -> Result<Grant, StoreError> {
         self.change_state().await?;
-        let row = sqlx::query("DELETE FROM grants WHERE id = $1 RETURNING *")
+        let row = query("DELETE FROM grants WHERE id = $1 RETURNING *")
             .bind(id.to_string())
             .fetch_optional(self.sql())
             .await?;
@@ -46,7 +46,7 @@ impl Tx {
     }
 }
 
-fn grant(row: &SqliteRow) -> Result<Grant, StoreError> {
+fn grant(row: &Row) -> Result<Grant, StoreError> {
     let cells = Cells::of(row, "grants");
     Ok(Grant {
         id: cells.ulid("id")?,

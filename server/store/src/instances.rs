@@ -2,11 +2,10 @@
 
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{Row, among, insert, query};
 use crate::tx::{Read, Tx};
 use avouch_core::Instance;
 use avouch_words::{Millis, Name, Ulid};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite};
 use std::collections::BTreeMap;
 
 impl Read {
@@ -14,13 +13,8 @@ impl Read {
     pub async fn instances(&mut self, ids: &[Ulid]) -> Result<BTreeMap<Ulid, Instance>, StoreError> {
         let mut found = BTreeMap::new();
         for ids in ids.chunks(CHUNK) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM instances WHERE id IN (");
-            let mut list = query.separated(", ");
-            for id in ids {
-                list.push_bind(id.to_string());
-            }
-            query.push(")");
-            for row in query.build().fetch_all(self.sql()).await? {
+            let ids = ids.iter().map(|id| id.to_string().into());
+            for row in among("SELECT * FROM instances WHERE id IN", ids).fetch_all(self.sql()).await? {
                 let instance = instance(&row)?;
                 found.insert(instance.id, instance);
             }
@@ -30,7 +24,7 @@ impl Read {
 
     /// Instances that live, the oldest first, at most [`crate::MAX_PAGE`].
     pub async fn live_instances(&mut self) -> Result<Vec<Instance>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM instances WHERE ended_ms IS NULL ORDER BY id LIMIT $1")
+        let rows = query("SELECT * FROM instances WHERE ended_ms IS NULL ORDER BY id LIMIT $1")
             .bind(crate::MAX_PAGE)
             .fetch_all(self.sql())
             .await?;
@@ -43,16 +37,15 @@ impl Tx {
     /// the same node, and live; else nothing of the transaction may stay.
     pub async fn put_instances(&mut self, instances: &[Instance]) -> Result<(), StoreError> {
         for instances in instances.chunks(CHUNK) {
-            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO instances (id, agent, node, started_ms) ");
-            query.push_values(instances, |mut row, instance| {
-                row.push_bind(instance.id.to_string());
-                row.push_bind(instance.agent.as_str());
-                row.push_bind(instance.node.as_str());
-                row.push_bind(instance.started.0);
+            let rows = instances.iter().map(|instance| {
+                [
+                    instance.id.to_string().into(),
+                    instance.agent.as_str().into(),
+                    instance.node.as_str().into(),
+                    instance.started.0.into(),
+                ]
             });
-            query.push(" ON CONFLICT (id) DO NOTHING");
-            query
-                .build()
+            insert("INSERT INTO instances (id, agent, node, started_ms)", rows, "ON CONFLICT (id) DO NOTHING")
                 .execute(self.sql())
                 .await
                 .map_err(|error| StoreError::insert(error, "instance", "agent or node"))?;
@@ -70,7 +63,7 @@ impl Tx {
     /// Ends an instance of this node. Whether it was live.
     pub async fn end_instance(&mut self, id: Ulid, node: &Name, now: Millis) -> Result<bool, StoreError> {
         self.change();
-        let ended = sqlx::query("UPDATE instances SET ended_ms = $1 WHERE id = $2 AND node = $3 AND ended_ms IS NULL")
+        let ended = query("UPDATE instances SET ended_ms = $1 WHERE id = $2 AND node = $3 AND ended_ms IS NULL")
             .bind(now.0)
             .bind(id.to_string())
             .bind(node.as_str())
@@ -82,7 +75,7 @@ impl Tx {
     /// Ends all live instances of a node that went or joined anew. How many there were.
     pub async fn end_instances_of(&mut self, node: &Name, now: Millis) -> Result<u64, StoreError> {
         self.change();
-        let ended = sqlx::query("UPDATE instances SET ended_ms = $1 WHERE node = $2 AND ended_ms IS NULL")
+        let ended = query("UPDATE instances SET ended_ms = $1 WHERE node = $2 AND ended_ms IS NULL")
             .bind(now.0)
             .bind(node.as_str())
             .execute(self.sql())
@@ -91,7 +84,7 @@ impl Tx {
     }
 }
 
-fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
+fn instance(row: &Row) -> Result<Instance, StoreError> {
     let cells = Cells::of(row, "instances");
     Ok(Instance {
         id: cells.ulid("id")?,

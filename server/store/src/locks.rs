@@ -3,21 +3,21 @@
 use crate::MAX_PAGE;
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::tx::{Read, Tx};
 use avouch_core::{Lock, LockTarget};
 use avouch_words::{Millis, Ulid};
-use sqlx::sqlite::SqliteRow;
 
 impl Read {
     /// All locks whose end is not recorded, oldest first. However many there are: none may be left out.
     pub async fn standing_locks(&mut self) -> Result<Vec<Lock>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM locks WHERE ended_ms IS NULL ORDER BY id").fetch_all(self.sql()).await?;
+        let rows = query("SELECT * FROM locks WHERE ended_ms IS NULL ORDER BY id").fetch_all(self.sql()).await?;
         rows.iter().map(lock).collect()
     }
 
     /// A page of all locks, ended ones too, oldest first: those after `after`, at most [`MAX_PAGE`].
     pub async fn locks(&mut self, after: Option<Ulid>) -> Result<Vec<Lock>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM locks WHERE id > $1 ORDER BY id LIMIT $2")
+        let rows = query("SELECT * FROM locks WHERE id > $1 ORDER BY id LIMIT $2")
             .bind(after.map_or_else(String::new, |id| id.to_string()))
             .bind(MAX_PAGE)
             .fetch_all(self.sql())
@@ -28,7 +28,7 @@ impl Read {
     /// Identifiers of the locks that ended last, newest end first, at most [`MAX_PAGE`].
     pub async fn ended_locks(&mut self) -> Result<Vec<Ulid>, StoreError> {
         let rows =
-            sqlx::query("SELECT id FROM locks WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT $1")
+            query("SELECT id FROM locks WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT $1")
                 .bind(MAX_PAGE)
                 .fetch_all(self.sql())
                 .await?;
@@ -41,7 +41,7 @@ impl Tx {
     pub async fn create_lock(&mut self, lock: &Lock) -> Result<(), StoreError> {
         self.change_state().await?;
         let LockTarget::Agent(agent) = &lock.target;
-        sqlx::query(
+        query(
             "INSERT INTO locks (id, agent, reason, author, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(lock.id.to_string())
@@ -59,7 +59,7 @@ impl Tx {
     /// Ends a lock that stands: released, or run out. One that has ended is as good as none.
     pub async fn end_lock(&mut self, id: Ulid, now: Millis) -> Result<Lock, StoreError> {
         self.change_state().await?;
-        let row = sqlx::query("UPDATE locks SET ended_ms = $1 WHERE id = $2 AND ended_ms IS NULL RETURNING *")
+        let row = query("UPDATE locks SET ended_ms = $1 WHERE id = $2 AND ended_ms IS NULL RETURNING *")
             .bind(now.0)
             .bind(id.to_string())
             .fetch_optional(self.sql())
@@ -68,7 +68,7 @@ impl Tx {
     }
 }
 
-fn lock(row: &SqliteRow) -> Result<Lock, StoreError> {
+fn lock(row: &Row) -> Result<Lock, StoreError> {
     let cells = Cells::of(row, "locks");
     Ok(Lock {
         id: cells.ulid("id")?,

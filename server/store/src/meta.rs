@@ -2,10 +2,9 @@
 
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{query, written};
 use crate::tx::Read;
 use avouch_words::{Millis, TrustDomain};
-use sqlx::Row;
-use sqlx::sqlite::SqlitePool;
 
 /// The one row that names the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ impl Read {
     }
 
     pub(crate) async fn find_meta(&mut self) -> Result<Option<Meta>, StoreError> {
-        let row = sqlx::query("SELECT * FROM meta WHERE id = 1").fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM meta WHERE id = 1").fetch_optional(self.sql()).await?;
         row.map(|row| {
             let cells = Cells::of(&row, "meta");
             Ok(Meta {
@@ -40,28 +39,30 @@ impl Read {
         .transpose()
     }
 
-    /// The database's own clock. The age of the lock state is counted from it, so it is read where that is read.
+    /// The database's own clock, no later than what this snapshot shows: read it first. The age of the lock state is
+    /// counted from it.
     pub async fn database_time(&mut self) -> Result<Millis, StoreError> {
-        let row = sqlx::query(DATABASE_TIME).fetch_one(self.sql()).await?;
-        Ok(Millis(row.try_get(0)?))
+        let now = self.sql().now();
+        let row = written(format!("SELECT {now}")).fetch_one(self.sql()).await?;
+        Ok(Millis(row.at(0)?))
     }
-}
 
-/// The row of a new database.
-pub(crate) async fn insert(
-    pool: &SqlitePool,
-    trust_domain: &TrustDomain,
-    epoch: [u8; 16],
-    now: Millis,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO meta (id, trust_domain, epoch, version, created_ms) VALUES (1, $1, $2, 1, $3)")
+    /// Names a new database, unless somebody was faster.
+    pub(crate) async fn name_database(
+        &mut self,
+        trust_domain: &TrustDomain,
+        epoch: [u8; 16],
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO meta (id, trust_domain, epoch, version, created_ms) VALUES (1, $1, $2, 1, $3)
+             ON CONFLICT (id) DO NOTHING",
+        )
         .bind(trust_domain.as_str())
         .bind(&epoch[..])
         .bind(now.0)
-        .execute(pool)
+        .execute(self.sql())
         .await?;
-    Ok(())
+        Ok(())
+    }
 }
-
-/// Milliseconds since 1970, as SQLite says it.
-const DATABASE_TIME: &str = "SELECT CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER)";

@@ -3,23 +3,23 @@
 use crate::MAX_PAGE;
 use crate::cells::{Cells, selectors};
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::tx::{Read, Tx, bytes};
 use avouch_core::Node;
 use avouch_core::node::Serial;
 use avouch_words::{Millis, Name, SpiffeId};
-use sqlx::sqlite::SqliteRow;
 
 impl Read {
     /// The node of this name.
     pub async fn node(&mut self, name: &Name) -> Result<Option<Node>, StoreError> {
         let row =
-            sqlx::query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+            query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(node).transpose()
     }
 
     /// The node of this SPIFFE ID: who is on a connection.
     pub async fn node_by_id(&mut self, id: &SpiffeId) -> Result<Option<Node>, StoreError> {
-        let row = sqlx::query("SELECT * FROM nodes WHERE spiffe_id = $1")
+        let row = query("SELECT * FROM nodes WHERE spiffe_id = $1")
             .bind(id.as_str())
             .fetch_optional(self.sql())
             .await?;
@@ -28,7 +28,7 @@ impl Read {
 
     /// A page of nodes by name: those after `after`, at most [`MAX_PAGE`].
     pub async fn nodes(&mut self, after: Option<&Name>) -> Result<Vec<Node>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM nodes WHERE name > $1 ORDER BY name LIMIT $2")
+        let rows = query("SELECT * FROM nodes WHERE name > $1 ORDER BY name LIMIT $2")
             .bind(after.map_or("", Name::as_str))
             .bind(MAX_PAGE)
             .fetch_all(self.sql())
@@ -41,7 +41,7 @@ impl Tx {
     /// Keeps a node that joined or was renewed, whole.
     pub async fn put_node(&mut self, node: &Node) -> Result<(), StoreError> {
         self.change();
-        sqlx::query(
+        query(
             "INSERT INTO nodes (name, attestor, spiffe_id, selectors, joined_ms, serial, serial_seen, previous_serial,
                                 svid_expires_ms, banned_ms)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -70,7 +70,7 @@ impl Tx {
     /// Notes that the node's newest SVID is in use, so that the one before is dead (H06). Whether it was news. Not a
     /// change of its own: the renewal that made the SVID is recorded.
     pub async fn see_serial(&mut self, name: &Name, serial: &Serial) -> Result<bool, StoreError> {
-        let seen = sqlx::query("UPDATE nodes SET serial_seen = 1 WHERE name = $1 AND serial = $2 AND serial_seen = 0")
+        let seen = query("UPDATE nodes SET serial_seen = 1 WHERE name = $1 AND serial = $2 AND serial_seen = 0")
             .bind(name.as_str())
             .bind(bytes(serial))
             .execute(self.sql())
@@ -81,7 +81,7 @@ impl Tx {
     /// Bans a node for good: it is admitted nowhere, until it joins anew with another token.
     pub async fn ban_node(&mut self, name: &Name, now: Millis) -> Result<(), StoreError> {
         self.change_state().await?;
-        let banned = sqlx::query("UPDATE nodes SET banned_ms = $1 WHERE name = $2 AND banned_ms IS NULL")
+        let banned = query("UPDATE nodes SET banned_ms = $1 WHERE name = $2 AND banned_ms IS NULL")
             .bind(now.0)
             .bind(name.as_str())
             .execute(self.sql())
@@ -90,7 +90,7 @@ impl Tx {
     }
 }
 
-fn node(row: &SqliteRow) -> Result<Node, StoreError> {
+fn node(row: &Row) -> Result<Node, StoreError> {
     let cells = Cells::of(row, "nodes");
     Ok(Node {
         name: cells.name("name")?,

@@ -2,23 +2,22 @@
 
 use crate::cells::{Cells, signed};
 use crate::error::StoreError;
+use crate::sql::{Row, insert, query};
 use crate::tx::{Read, Tx};
 use avouch_audit::spool::{Chain, SpoolId};
 use avouch_core::spool::Spool;
 use avouch_words::{Digest, Millis, Name};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite};
 
 impl Read {
     /// The spool of this id.
     pub async fn spool(&mut self, id: &SpoolId) -> Result<Option<Spool>, StoreError> {
-        let row = sqlx::query("SELECT * FROM spools WHERE id = $1").bind(&id.0[..]).fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM spools WHERE id = $1").bind(&id.0[..]).fetch_optional(self.sql()).await?;
         row.as_ref().map(spool).transpose()
     }
 
     /// The spool of a node that has not come to its end.
     pub async fn open_spool(&mut self, node: &Name) -> Result<Option<Spool>, StoreError> {
-        let row = sqlx::query("SELECT * FROM spools WHERE node = $1 AND closed_ms IS NULL")
+        let row = query("SELECT * FROM spools WHERE node = $1 AND closed_ms IS NULL")
             .bind(node.as_str())
             .fetch_optional(self.sql())
             .await?;
@@ -27,7 +26,7 @@ impl Read {
 
     /// The hash of a record that is in the log.
     pub async fn spool_record(&mut self, id: &SpoolId, seq: u64) -> Result<Option<Digest>, StoreError> {
-        let row = sqlx::query("SELECT digest FROM spool_records WHERE spool = $1 AND seq = $2")
+        let row = query("SELECT digest FROM spool_records WHERE spool = $1 AND seq = $2")
             .bind(&id.0[..])
             .bind(signed(seq))
             .fetch_optional(self.sql())
@@ -40,7 +39,7 @@ impl Tx {
     /// Begins a spool of a node; the one before must have been closed.
     pub async fn create_spool(&mut self, id: &SpoolId, node: &Name, now: Millis) -> Result<(), StoreError> {
         self.change();
-        sqlx::query("INSERT INTO spools (id, node, next, head, opened_ms) VALUES ($1, $2, 0, $3, $4)")
+        query("INSERT INTO spools (id, node, next, head, opened_ms) VALUES ($1, $2, 0, $3, $4)")
             .bind(&id.0[..])
             .bind(node.as_str())
             .bind(&Chain::start(*id).head().as_bytes()[..])
@@ -58,7 +57,7 @@ impl Tx {
         self.change();
         let first = chain.next().saturating_sub(digests.len() as u64);
         let advanced =
-            sqlx::query("UPDATE spools SET next = $1, head = $2 WHERE id = $3 AND next = $4 AND closed_ms IS NULL")
+            query("UPDATE spools SET next = $1, head = $2 WHERE id = $3 AND next = $4 AND closed_ms IS NULL")
                 .bind(signed(chain.next()))
                 .bind(&chain.head().as_bytes()[..])
                 .bind(&chain.spool().0[..])
@@ -70,13 +69,10 @@ impl Tx {
         }
         let numbered: Vec<(u64, &Digest)> = (first..).zip(digests).collect();
         for records in numbered.chunks(CHUNK) {
-            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO spool_records (spool, seq, digest) ");
-            query.push_values(records, |mut row, (seq, digest)| {
-                row.push_bind(chain.spool().0.to_vec());
-                row.push_bind(signed(*seq));
-                row.push_bind(&digest.as_bytes()[..]);
+            let rows = records.iter().map(|(seq, digest)| {
+                [chain.spool().0.to_vec().into(), signed(*seq).into(), digest.as_bytes()[..].into()]
             });
-            query.build().execute(self.sql()).await?;
+            insert("INSERT INTO spool_records (spool, seq, digest)", rows, "").execute(self.sql()).await?;
         }
         Ok(())
     }
@@ -84,7 +80,7 @@ impl Tx {
     /// Ends a spool, whether or not all of its records came.
     pub async fn close_spool(&mut self, id: &SpoolId, now: Millis) -> Result<(), StoreError> {
         self.change();
-        let closed = sqlx::query("UPDATE spools SET closed_ms = $1 WHERE id = $2 AND closed_ms IS NULL")
+        let closed = query("UPDATE spools SET closed_ms = $1 WHERE id = $2 AND closed_ms IS NULL")
             .bind(now.0)
             .bind(&id.0[..])
             .execute(self.sql())
@@ -93,7 +89,7 @@ impl Tx {
     }
 }
 
-fn spool(row: &SqliteRow) -> Result<Spool, StoreError> {
+fn spool(row: &Row) -> Result<Spool, StoreError> {
     let cells = Cells::of(row, "spools");
     let id = SpoolId(cells.array("id")?);
     Ok(Spool {

@@ -1,10 +1,10 @@
 //! SVIDs that were signed for agents: what is still accepted by those who ask no one.
 
 use crate::error::StoreError;
+use crate::sql::{insert, query};
 use crate::tx::{Read, Tx};
 use avouch_core::node::Serial;
 use avouch_words::{Millis, Name, Ulid};
-use sqlx::{QueryBuilder, Row, Sqlite};
 use std::fmt;
 
 /// What tells one SVID from all others.
@@ -45,18 +45,18 @@ pub struct IssuedSvid {
 impl Read {
     /// When the last SVID of an agent ends that is valid now: until then verifiers that ask no one accept one.
     pub async fn svids_valid_until(&mut self, agent: &Name, now: Millis) -> Result<Option<Millis>, StoreError> {
-        let row = sqlx::query("SELECT max(not_after_ms) FROM svids WHERE agent = $1 AND not_after_ms >= $2")
+        let row = query("SELECT max(not_after_ms) FROM svids WHERE agent = $1 AND not_after_ms >= $2")
             .bind(agent.as_str())
             .bind(now.0)
             .fetch_one(self.sql())
             .await?;
-        Ok(row.try_get::<Option<i64>, _>(0)?.map(Millis))
+        Ok(row.at::<Option<i64>>(0)?.map(Millis))
     }
 
     /// How many SVIDs are kept, of agents on all nodes.
     pub async fn svid_count(&mut self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT count(*) FROM svids").fetch_one(self.sql()).await?;
-        Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
+        let row = query("SELECT count(*) FROM svids").fetch_one(self.sql()).await?;
+        Ok(u64::try_from(row.at::<i64>(0)?).unwrap_or(0))
     }
 }
 
@@ -65,17 +65,20 @@ impl Tx {
     pub async fn put_svids(&mut self, svids: &[IssuedSvid]) -> Result<(), StoreError> {
         self.change();
         for svids in svids.chunks(CHUNK) {
-            let mut query =
-                QueryBuilder::<Sqlite>::new("INSERT INTO svids (id, agent, instance, node, authority, not_after_ms) ");
-            query.push_values(svids, |mut row, svid| {
-                row.push_bind(svid.id.to_string());
-                row.push_bind(svid.agent.as_str());
-                row.push_bind(svid.instance.to_string());
-                row.push_bind(svid.node.as_str());
-                row.push_bind(svid.authority.to_string());
-                row.push_bind(svid.not_after.0);
+            let rows = svids.iter().map(|svid| {
+                [
+                    svid.id.to_string().into(),
+                    svid.agent.as_str().into(),
+                    svid.instance.to_string().into(),
+                    svid.node.as_str().into(),
+                    svid.authority.to_string().into(),
+                    svid.not_after.0.into(),
+                ]
             });
-            query.build().execute(self.sql()).await.map_err(|error| StoreError::insert(error, "SVID", "SVID"))?;
+            insert("INSERT INTO svids (id, agent, instance, node, authority, not_after_ms)", rows, "")
+                .execute(self.sql())
+                .await
+                .map_err(|error| StoreError::insert(error, "SVID", "SVID"))?;
         }
         Ok(())
     }
@@ -84,7 +87,7 @@ impl Tx {
     /// at once.
     pub async fn prune_svids(&mut self, before: Millis) -> Result<u64, StoreError> {
         let pruned =
-            sqlx::query("DELETE FROM svids WHERE id IN (SELECT id FROM svids WHERE not_after_ms < $1 LIMIT $2)")
+            query("DELETE FROM svids WHERE id IN (SELECT id FROM svids WHERE not_after_ms < $1 LIMIT $2)")
                 .bind(before.0)
                 .bind(crate::MAX_PAGE)
                 .execute(self.sql())

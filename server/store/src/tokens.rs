@@ -2,6 +2,7 @@
 
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::query;
 use crate::tx::{Read, Tx};
 use avouch_core::JoinToken;
 use avouch_core::node::TokenUse;
@@ -10,7 +11,7 @@ use avouch_words::{Digest, Millis};
 impl Read {
     /// The token of this digest.
     pub async fn token(&mut self, digest: &Digest) -> Result<Option<JoinToken>, StoreError> {
-        let row = sqlx::query("SELECT * FROM tokens WHERE digest = $1")
+        let row = query("SELECT * FROM tokens WHERE digest = $1")
             .bind(&digest.as_bytes()[..])
             .fetch_optional(self.sql())
             .await?;
@@ -32,7 +33,7 @@ impl Tx {
     /// Keeps a token.
     pub async fn create_token(&mut self, token: &JoinToken) -> Result<(), StoreError> {
         self.change();
-        sqlx::query("INSERT INTO tokens (digest, node, created_ms, expires_ms) VALUES ($1, $2, $3, $4)")
+        query("INSERT INTO tokens (digest, node, created_ms, expires_ms) VALUES ($1, $2, $3, $4)")
             .bind(&token.digest.as_bytes()[..])
             .bind(token.node.as_str())
             .bind(token.created.0)
@@ -48,7 +49,7 @@ impl Tx {
     pub async fn use_token(&mut self, digest: &Digest, key: &Digest, now: Millis) -> Result<TokenUse, StoreError> {
         self.change();
         let used =
-            sqlx::query("UPDATE tokens SET used_with = $1 WHERE digest = $2 AND used_with IS NULL AND expires_ms > $3")
+            query("UPDATE tokens SET used_with = $1 WHERE digest = $2 AND used_with IS NULL AND expires_ms > $3")
                 .bind(&key.as_bytes()[..])
                 .bind(&digest.as_bytes()[..])
                 .bind(now.0)

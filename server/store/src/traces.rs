@@ -4,11 +4,11 @@
 use crate::cells::signed;
 use crate::error::StoreError;
 use crate::log::{LogEntry, entry};
+use crate::sql::{insert, query};
 use crate::tx::{Read, Tx};
 use avouch_audit::entry::Body;
 use avouch_audit::record::{HelperEvent, Outcome};
 use avouch_words::Ulid;
-use sqlx::{QueryBuilder, Sqlite};
 
 /// That an entry is about a decision or a session.
 pub(crate) struct Trace {
@@ -36,7 +36,7 @@ impl Read {
     /// Entries about this decision or session, the oldest first; at most `limit` and [`crate::MAX_PAGE`]. A node
     /// that invents records can use an identifier again, so there may be several of one kind.
     pub async fn entries_about(&mut self, id: Ulid, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT log.idx, log.entry FROM traces JOIN log ON log.idx = traces.idx
              WHERE traces.id = $1 ORDER BY traces.idx LIMIT $2",
         )
@@ -49,7 +49,7 @@ impl Read {
 
     /// Entries that say that a call was refused, the newest first; at most `limit` and [`crate::MAX_PAGE`].
     pub async fn refusals(&mut self, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT log.idx, log.entry FROM traces JOIN log ON log.idx = traces.idx
              WHERE traces.refused = 1 ORDER BY traces.idx DESC LIMIT $1",
         )
@@ -64,13 +64,10 @@ impl Tx {
     /// Written behind the entries that they name.
     pub(crate) async fn put_traces(&mut self, traces: &[Trace]) -> Result<(), StoreError> {
         for traces in traces.chunks(CHUNK) {
-            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO traces (id, idx, refused) ");
-            query.push_values(traces, |mut row, trace| {
-                row.push_bind(trace.id.to_string());
-                row.push_bind(signed(trace.index));
-                row.push_bind(i64::from(trace.refused));
+            let rows = traces.iter().map(|trace| {
+                [trace.id.to_string().into(), signed(trace.index).into(), i64::from(trace.refused).into()]
             });
-            query.build().execute(self.sql()).await?;
+            insert("INSERT INTO traces (id, idx, refused)", rows, "").execute(self.sql()).await?;
         }
         Ok(())
     }
@@ -87,8 +84,7 @@ mod tests {
     use avouch_audit::record::{Caller, Mode, Request};
     use avouch_audit::spool::{Chain, SpoolId, SpoolRecord};
     use avouch_words::{Millis, Name, TrustDomain};
-    use sqlx::Row;
-
+    
     const NOW: Millis = Millis(1_700_000_000_000);
 
     fn id(n: u8) -> Ulid {
@@ -193,7 +189,7 @@ mod tests {
             let plan = format!(
                 "EXPLAIN QUERY PLAN SELECT log.idx FROM traces JOIN log ON log.idx = traces.idx WHERE {condition}"
             );
-            let rows = sqlx::query(sqlx::AssertSqlSafe(plan)).fetch_all(read.sql()).await.unwrap();
+            let rows = query(sqlx::AssertSqlSafe(plan)).fetch_all(read.sql()).await.unwrap();
             let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
             let indexed = |step: &String| step.contains("USING") && !step.contains("TEMP B-TREE");
             assert!(steps.iter().all(indexed), "{steps:?}");
@@ -210,16 +206,16 @@ mod tests {
         let first = store(&dir).await;
         fill(&first).await;
         let mut tx = first.begin().await.unwrap();
-        let written = read(sqlx::query(all).fetch_all(tx.sql()).await.unwrap());
+        let written = read(query(all).fetch_all(tx.sql()).await.unwrap());
         assert_eq!(written.len(), 7);
         for undo in ["DROP TABLE traces", "DELETE FROM _sqlx_migrations WHERE version = 2"] {
-            sqlx::query(undo).execute(tx.sql()).await.unwrap();
+            query(undo).execute(tx.sql()).await.unwrap();
         }
         tx.commit().await.unwrap();
         first.close().await;
         drop(first);
         let again = store(&dir).await;
-        let found = sqlx::query(all).fetch_all(again.read().await.unwrap().sql()).await.unwrap();
+        let found = query(all).fetch_all(again.read().await.unwrap().sql()).await.unwrap();
         assert_eq!(read(found), written);
     }
 }

@@ -3,25 +3,28 @@
 use crate::cells::signed;
 use crate::error::StoreError;
 use crate::log::LogTail;
+use crate::open::Store;
+use crate::sql::{NotCommitted, Session, query};
 use avouch_core::node::Serial;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A consistent snapshot of everything. Its methods are in the files of their nouns.
 pub struct Read {
-    transaction: Transaction<'static, Sqlite>,
+    session: Session,
 }
 
 impl Read {
-    pub(crate) fn new(transaction: Transaction<'static, Sqlite>) -> Self {
-        Self { transaction }
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session }
     }
 
-    pub(crate) fn sql(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+    pub(crate) fn sql(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    pub(crate) fn into_session(self) -> Session {
+        self.session
     }
 }
 
@@ -31,7 +34,9 @@ impl fmt::Debug for Read {
     }
 }
 
-/// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing.
+/// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing. While it is open no other changes
+/// anything, at whichever issuer: what it reads stays true until its commit. After a statement of it failed it can only
+/// be dropped.
 pub struct Tx {
     read: Read,
     /// What this transaction appends to the log.
@@ -40,7 +45,9 @@ pub struct Tx {
     changed: bool,
     /// The version that this transaction makes, if it changes what nodes know.
     version: Option<u64>,
-    stopped: Arc<AtomicBool>,
+    store: Store,
+    /// What tells this transaction from all others, where its commit can get lost on its way.
+    mark: Option<[u8; 16]>,
 }
 
 impl Deref for Tx {
@@ -64,8 +71,12 @@ impl fmt::Debug for Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(read: Read, stopped: Arc<AtomicBool>) -> Self {
-        Self { read, tail: LogTail::default(), changed: false, version: None, stopped }
+    pub(crate) fn new(session: Session, store: Store, mark: Option<[u8; 16]>) -> Self {
+        Self { read: Read::new(session), tail: LogTail::default(), changed: false, version: None, store, mark }
+    }
+
+    pub(crate) fn mark(&self) -> Option<[u8; 16]> {
+        self.mark
     }
 
     /// A change that needs an event.
@@ -86,30 +97,78 @@ impl Tx {
             return Ok(version);
         }
         let version = self.read.meta().await?.version + 1;
-        sqlx::query("UPDATE meta SET version = $1 WHERE id = 1").bind(signed(version)).execute(self.sql()).await?;
+        query("UPDATE meta SET version = $1 WHERE id = 1").bind(signed(version)).execute(self.sql()).await?;
         self.version = Some(version);
         Ok(version)
     }
 
-    /// Makes it all durable, or nothing of it. The answer is the newest version after it.
+    /// Makes it all durable, or nothing of it. The answer is the newest version after it. A commit that got lost on
+    /// its way to the database or back is looked for; only if that cannot be done it is unknown.
     pub async fn commit(mut self) -> Result<u64, StoreError> {
         if self.changed && self.tail.is_empty() {
             return Err(StoreError::Unrecorded);
         }
         self.flush_log().await?;
         let version = match self.version {
-            Some(version) => version,
+            Some(version) => {
+                self.wake(Wake::State).await?;
+                version
+            }
             None => self.read.meta().await?.version,
         };
-        let stopped = self.stopped;
-        self.read.transaction.commit().await.map_err(|error| {
-            let error = StoreError::from(error);
-            if !matches!(error, StoreError::Busy(_)) {
-                stopped.store(true, Ordering::SeqCst);
+        let Self { read, tail, store, mark, .. } = self;
+        match read.into_session().commit().await {
+            Ok(()) => Ok(version),
+            Err(NotCommitted::Nothing(error)) => Err(error.into()),
+            Err(NotCommitted::Spoiled) => Err(StoreError::Spoiled),
+            Err(NotCommitted::Disk(error)) => {
+                let error = StoreError::from(error);
+                if !matches!(error, StoreError::Busy(_)) {
+                    store.stop();
+                }
+                Err(error)
             }
-            error
-        })?;
-        Ok(version)
+            Err(NotCommitted::Unknown(error)) => match (tail.written, mark) {
+                (Some(index), Some(mark)) if store.find_commit(index, mark).await? => Ok(version),
+                (Some(_), Some(_)) => Err(StoreError::Busy(error)),
+                _ => Err(StoreError::Unknown),
+            },
+        }
+    }
+}
+
+impl Read {
+    /// Wakes all issuers of this database when this transaction has been committed.
+    pub(crate) async fn wake(&mut self, wake: Wake) -> Result<(), StoreError> {
+        if self.sql().is_shared() {
+            query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(wake.as_str()).fetch_one(self.sql()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What an issuer is woken for. It may be lost or come twice: whoever is woken reads what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// There is a new version of the state.
+    State,
+    /// A node connected to another issuer, went, or applied a version there.
+    Nodes,
+    /// Wakes may have been lost.
+    Anything,
+}
+
+impl Wake {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Nodes => "nodes",
+            Self::Anything => "anything",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Self {
+        [Self::State, Self::Nodes].into_iter().find(|wake| wake.as_str() == text).unwrap_or(Self::Anything)
     }
 }
 
@@ -117,3 +176,6 @@ impl Tx {
 pub(crate) fn bytes(serial: &Serial) -> &[u8] {
     &serial.0
 }
+
+/// Where the issuers of one database wake each other.
+pub(crate) const CHANNEL: &str = "avouch";
