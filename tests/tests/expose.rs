@@ -41,6 +41,7 @@ const CALLS: &[(&str, usize)] = &[
     ("server/keys/src/rsa.rs", 2),
     ("server/keys/src/sealed.rs", 2),
     ("server/keys/src/software.rs", 2),
+    ("server/store/src/open/postgres.rs", 2),
 ];
 
 #[test]

@@ -164,12 +164,24 @@ impl Failure {
                 "Open the spool again and go on from where the issuer says.",
             ),
             // Something that was there a moment ago is not any more, or the other way round: a race, and no fault.
-            Self::Store(StoreError::Exists(_) | StoreError::NotFound(_) | StoreError::Busy(_)) => {
+            Self::Store(StoreError::Exists(_) | StoreError::NotFound(_) | StoreError::Busy(_) | StoreError::Fenced) => {
                 again("unavailable", "The issuer's state changed, or is busy.", Fault::Later)
             }
+            // Never "not done": it may have been.
+            Self::Store(StoreError::Unknown) => Row {
+                code: Code::Unknown,
+                action: "Look whether it was made before you ask again.",
+                retry: Retry::Never,
+                ..again(
+                    "outcome_unknown",
+                    "The database was lost in the middle; the change may have been made.",
+                    Fault::Us,
+                )
+            },
             Self::Store(
                 StoreError::Damaged { .. }
                 | StoreError::Unrecorded
+                | StoreError::Spoiled
                 | StoreError::Event(_)
                 | StoreError::Stopped
                 | StoreError::Sql(_),

@@ -12,8 +12,7 @@ use std::time::Duration;
 impl Read {
     /// The agent of this name.
     pub async fn agent(&mut self, name: &Name) -> Result<Option<Agent>, StoreError> {
-        let row =
-            query("SELECT * FROM agents WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM agents WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(agent).transpose()
     }
 

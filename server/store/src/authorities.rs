@@ -45,13 +45,12 @@ impl Tx {
             .bind(purpose.as_str())
             .execute(self.sql())
             .await?;
-        let activated = query(
-            "UPDATE authorities SET state = 'active' WHERE id = $1 AND purpose = $2 AND state = 'prepared'",
-        )
-        .bind(id.to_string())
-        .bind(purpose.as_str())
-        .execute(self.sql())
-        .await?;
+        let activated =
+            query("UPDATE authorities SET state = 'active' WHERE id = $1 AND purpose = $2 AND state = 'prepared'")
+                .bind(id.to_string())
+                .bind(purpose.as_str())
+                .execute(self.sql())
+                .await?;
         if activated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotFound("prepared authority")) }
     }
 

@@ -12,10 +12,8 @@ use avouch_words::{Name, Reference};
 impl Read {
     /// The credential of this name.
     pub async fn credential(&mut self, name: &Name) -> Result<Option<Credential>, StoreError> {
-        let row = query("SELECT * FROM credentials WHERE name = $1")
-            .bind(name.as_str())
-            .fetch_optional(self.sql())
-            .await?;
+        let row =
+            query("SELECT * FROM credentials WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(credential).transpose()
     }
 

@@ -1,10 +1,10 @@
 //! What can go wrong in the store, by whose fault.
 
 use avouch_core::Fault;
-use std::io;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
+use std::io;
 use std::path::PathBuf;
 
 /// Why something was not read or written. None of these names a value.
@@ -57,12 +57,9 @@ impl StoreError {
         match self {
             Self::Exists(_) | Self::NotFound(_) => Fault::Caller,
             Self::Busy(_) | Self::Unknown | Self::Fenced => Fault::Later,
-            Self::Damaged { .. }
-            | Self::Unrecorded
-            | Self::Spoiled
-            | Self::Event(_)
-            | Self::Stopped
-            | Self::Sql(_) => Fault::Us,
+            Self::Damaged { .. } | Self::Unrecorded | Self::Spoiled | Self::Event(_) | Self::Stopped | Self::Sql(_) => {
+                Fault::Us
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! SQL and nothing else: what the issuer keeps, in an SQLite database that one issuer process holds or in a Postgres
-//! database that several share; who uses this does not learn which. Reading goes through a [`Read`], a consistent snapshot; writing through a [`Tx`], which refuses to commit a change that was not
-//! recorded in the log in the same transaction (invariant 7). No rule is decided here, and no secret value is kept.
+//! database that several share; who uses this does not learn which. Reading goes through a [`Read`], a consistent
+//! snapshot; writing through a [`Tx`], which refuses to commit a change that was not recorded in the log in the same
+//! transaction (invariant 7). No rule is decided here, and no secret value is kept.
 
 mod agents;
 mod authorities;
@@ -16,9 +17,9 @@ mod log;
 mod meta;
 mod nodes;
 mod open;
-mod sql;
 mod published;
 mod spools;
+mod sql;
 mod svids;
 mod targets;
 mod tokens;

@@ -27,11 +27,10 @@ impl Read {
 
     /// Identifiers of the locks that ended last, newest end first, at most [`MAX_PAGE`].
     pub async fn ended_locks(&mut self) -> Result<Vec<Ulid>, StoreError> {
-        let rows =
-            query("SELECT id FROM locks WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT $1")
-                .bind(MAX_PAGE)
-                .fetch_all(self.sql())
-                .await?;
+        let rows = query("SELECT id FROM locks WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT $1")
+            .bind(MAX_PAGE)
+            .fetch_all(self.sql())
+            .await?;
         rows.iter().map(|row| Cells::of(row, "locks").ulid("id")).collect()
     }
 }
@@ -41,18 +40,16 @@ impl Tx {
     pub async fn create_lock(&mut self, lock: &Lock) -> Result<(), StoreError> {
         self.change_state().await?;
         let LockTarget::Agent(agent) = &lock.target;
-        query(
-            "INSERT INTO locks (id, agent, reason, author, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(lock.id.to_string())
-        .bind(agent.as_str())
-        .bind(&lock.reason)
-        .bind(&lock.author)
-        .bind(lock.created.0)
-        .bind(lock.expires.map(|at| at.0))
-        .execute(self.sql())
-        .await
-        .map_err(|error| StoreError::insert(error, "lock", "agent"))?;
+        query("INSERT INTO locks (id, agent, reason, author, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(lock.id.to_string())
+            .bind(agent.as_str())
+            .bind(&lock.reason)
+            .bind(&lock.author)
+            .bind(lock.created.0)
+            .bind(lock.expires.map(|at| at.0))
+            .execute(self.sql())
+            .await
+            .map_err(|error| StoreError::insert(error, "lock", "agent"))?;
         Ok(())
     }
 

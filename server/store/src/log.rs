@@ -2,8 +2,8 @@
 
 use crate::cells::{Cells, signed};
 use crate::error::StoreError;
-use crate::traces::Trace;
 use crate::sql::{Row, insert, query};
+use crate::traces::Trace;
 use crate::tx::{Read, Tx};
 use avouch_audit::entry::{Body, Log, SealedEntry};
 use avouch_audit::field::Commitment;
@@ -86,8 +86,7 @@ impl Read {
 
     /// The newest signed head.
     pub async fn newest_checkpoint(&mut self) -> Result<Option<StoredCheckpoint>, StoreError> {
-        let row =
-            query("SELECT * FROM checkpoints ORDER BY size DESC LIMIT 1").fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM checkpoints ORDER BY size DESC LIMIT 1").fetch_optional(self.sql()).await?;
         row.map(|row| {
             let cells = Cells::of(&row, "checkpoints");
             let peaks = cells.raw::<&[u8]>("peaks")?.chunks(32).map(|peak| peak.try_into().map(Digest::from_bytes));

@@ -12,17 +12,14 @@ use avouch_words::{Millis, Name, SpiffeId};
 impl Read {
     /// The node of this name.
     pub async fn node(&mut self, name: &Name) -> Result<Option<Node>, StoreError> {
-        let row =
-            query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(node).transpose()
     }
 
     /// The node of this SPIFFE ID: who is on a connection.
     pub async fn node_by_id(&mut self, id: &SpiffeId) -> Result<Option<Node>, StoreError> {
-        let row = query("SELECT * FROM nodes WHERE spiffe_id = $1")
-            .bind(id.as_str())
-            .fetch_optional(self.sql())
-            .await?;
+        let row =
+            query("SELECT * FROM nodes WHERE spiffe_id = $1").bind(id.as_str()).fetch_optional(self.sql()).await?;
         row.as_ref().map(node).transpose()
     }
 

@@ -2,13 +2,14 @@
 
 use crate::cells::{Cells, signed};
 use crate::error::StoreError;
+use crate::sql::query;
 use crate::tx::{Read, Tx};
 use avouch_words::Millis;
 
 impl Read {
     /// The newest sequence number of the published bundle.
     pub async fn bundle_sequence(&mut self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT sequence FROM published WHERE id = 1").fetch_optional(self.sql()).await?;
+        let row = query("SELECT sequence FROM published WHERE id = 1").fetch_optional(self.sql()).await?;
         let row = row.ok_or(StoreError::Damaged { table: "published", column: "sequence" })?;
         Cells::of(&row, "published").unsigned("sequence")
     }
@@ -20,7 +21,7 @@ impl Tx {
     pub async fn publish(&mut self, now: Millis) -> Result<(), StoreError> {
         let before = self.bundle_sequence().await?;
         let next = u64::try_from(now.0).unwrap_or(0).max(before.saturating_add(1));
-        sqlx::query("UPDATE published SET sequence = $1 WHERE id = 1").bind(signed(next)).execute(self.sql()).await?;
+        query("UPDATE published SET sequence = $1 WHERE id = 1").bind(signed(next)).execute(self.sql()).await?;
         Ok(())
     }
 }

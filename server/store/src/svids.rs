@@ -86,12 +86,11 @@ impl Tx {
     /// Forgets SVIDs that ended before a moment; the log goes on knowing them. How many, at most [`crate::MAX_PAGE`]
     /// at once.
     pub async fn prune_svids(&mut self, before: Millis) -> Result<u64, StoreError> {
-        let pruned =
-            query("DELETE FROM svids WHERE id IN (SELECT id FROM svids WHERE not_after_ms < $1 LIMIT $2)")
-                .bind(before.0)
-                .bind(crate::MAX_PAGE)
-                .execute(self.sql())
-                .await?;
+        let pruned = query("DELETE FROM svids WHERE id IN (SELECT id FROM svids WHERE not_after_ms < $1 LIMIT $2)")
+            .bind(before.0)
+            .bind(crate::MAX_PAGE)
+            .execute(self.sql())
+            .await?;
         Ok(pruned.rows_affected())
     }
 }

@@ -84,7 +84,7 @@ mod tests {
     use avouch_audit::record::{Caller, Mode, Request};
     use avouch_audit::spool::{Chain, SpoolId, SpoolRecord};
     use avouch_words::{Millis, Name, TrustDomain};
-    
+
     const NOW: Millis = Millis(1_700_000_000_000);
 
     fn id(n: u8) -> Ulid {
@@ -189,8 +189,8 @@ mod tests {
             let plan = format!(
                 "EXPLAIN QUERY PLAN SELECT log.idx FROM traces JOIN log ON log.idx = traces.idx WHERE {condition}"
             );
-            let rows = query(sqlx::AssertSqlSafe(plan)).fetch_all(read.sql()).await.unwrap();
-            let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let rows = crate::sql::written(plan).fetch_all(read.sql()).await.unwrap();
+            let steps: Vec<String> = rows.iter().map(|row| row.named("detail").unwrap()).collect();
             let indexed = |step: &String| step.contains("USING") && !step.contains("TEMP B-TREE");
             assert!(steps.iter().all(indexed), "{steps:?}");
         }
@@ -200,8 +200,8 @@ mod tests {
     async fn the_migration_finds_in_an_older_log_what_is_written_since() {
         let dir = tempfile::tempdir().unwrap();
         let all = "SELECT id, idx, refused FROM traces ORDER BY id, idx";
-        let read = |rows: Vec<sqlx::sqlite::SqliteRow>| -> Vec<(String, i64, i64)> {
-            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+        let read = |rows: Vec<crate::sql::Row>| -> Vec<(String, i64, i64)> {
+            rows.iter().map(|row| (row.at(0).unwrap(), row.at(1).unwrap(), row.at(2).unwrap())).collect()
         };
         let first = store(&dir).await;
         fill(&first).await;

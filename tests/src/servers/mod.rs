@@ -3,9 +3,11 @@
 
 mod bao;
 mod postgres;
+mod proxy;
 
 pub use bao::Bao;
 pub use postgres::Postgres;
+pub use proxy::{At, Mode, Proxy};
 
 use std::io;
 use std::net::TcpListener;

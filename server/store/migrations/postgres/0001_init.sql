@@ -103,7 +103,9 @@ CREATE INDEX svids_by_end ON svids (not_after_ms);
 CREATE TABLE log (
     idx   BIGINT PRIMARY KEY NOT NULL,
     entry BYTEA  NOT NULL,
-    leaf  BYTEA  NOT NULL CHECK (length(leaf) = 32)
+    leaf  BYTEA  NOT NULL CHECK (length(leaf) = 32),
+    -- Of which transaction it is: how a commit whose answer was lost is found.
+    tx    BYTEA  NOT NULL CHECK (length(tx) = 16)
 );
 
 CREATE TABLE checkpoints (
@@ -136,14 +138,3 @@ CREATE TABLE spool_records (
     digest BYTEA  NOT NULL CHECK (length(digest) = 32),
     PRIMARY KEY (spool, seq)
 );
--- What entries of the log are about, so that an operator finds them by the identifier that an agent was shown: a decision
--- or a session. `refused` marks entries that say a call was refused.
-
-CREATE TABLE traces (
-    id      TEXT COLLATE "C" NOT NULL,
-    idx     BIGINT NOT NULL REFERENCES log (idx),
-    refused BIGINT NOT NULL CHECK (refused IN (0, 1)),
-    PRIMARY KEY (id, idx)
-);
-CREATE INDEX traces_refused ON traces (idx) WHERE refused = 1;
-

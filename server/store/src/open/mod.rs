@@ -2,6 +2,7 @@
 //! silently lose every lock.
 
 mod marker;
+mod migrations;
 mod postgres;
 mod sqlite;
 

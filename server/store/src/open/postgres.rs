@@ -3,15 +3,15 @@
 //! is refused for the sake of another. Everything has an end: connecting, waiting for the lock, each statement, and an
 //! open transaction whose issuer has gone.
 
+use super::migrations;
 use crate::cells::signed;
 use crate::error::{OpenError, StoreError};
-use crate::sql::{Session, query};
+use crate::sql::{Session, is_cut, query};
 use crate::tx::{CHANNEL, Read, Wake};
 use avouch_words::Secret;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, Row};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,8 +84,7 @@ impl Postgres {
         Ok(match &self.tls {
             None => options.ssl_mode(PgSslMode::Disable),
             Some(tls) => {
-                let options =
-                    options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(tls.authorities.clone());
+                let options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(tls.authorities.clone());
                 match &tls.identity {
                     None => options,
                     Some((certificate, key)) => {
@@ -110,7 +109,8 @@ impl PostgresPools {
     pub(super) async fn open(settings: &Postgres, made: bool) -> Result<Self, OpenError> {
         let name = settings.name();
         let unfit = |reason: String| OpenError::Unfit { database: name.clone(), reason };
-        let options = settings.options().map_err(|_| unfit("needs a password, and what is in its file is no text".to_owned()))?;
+        let options =
+            settings.options().map_err(|_| unfit("needs a password, and what is in its file is no text".to_owned()))?;
         migrate(&name, &options, made).await?;
         let options = options.options([
             ("search_path", SCHEMA),
@@ -182,11 +182,17 @@ async fn begin(pool: &PgPool, connections: u32, begin: &'static str) -> Result<S
         let connection: PoolConnection<sqlx::Postgres> = pool.acquire().await?;
         match Session::postgres(connection, begin).await {
             Ok(session) => return Ok(session),
-            Err(sqlx::Error::Io(error)) if error.kind() != std::io::ErrorKind::TimedOut && tried < connections => {
-                tried += 1;
-            }
+            Err(error) if is_dead(&error) && tried < connections => tried += 1,
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// The connection is no more. One that only does not answer says nothing about the next.
+fn is_dead(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::TimedOut,
+        error => error.as_database_error().is_some_and(is_cut),
     }
 }
 
@@ -204,8 +210,7 @@ async fn migrate(name: &str, options: &PgConnectOptions, made: bool) -> Result<(
     let unfit = |reason: &str| OpenError::Unfit { database: name.to_owned(), reason: reason.to_owned() };
     let options = options.clone().options([("search_path", SCHEMA), ("statement_timeout", MIGRATING)]);
     let connecting = tokio::time::timeout(CONNECTING, options.connect());
-    let mut connection =
-        connecting.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
+    let mut connection = connecting.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
     let server = sqlx::query(
         "SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
                 current_setting('fsync') AS fsync, pg_is_in_recovery() AS standby",
@@ -232,8 +237,8 @@ async fn migrate(name: &str, options: &PgConnectOptions, made: bool) -> Result<(
         return Err(OpenError::Gone(name.to_owned()));
     }
     prepare(&mut connection).await.map_err(failed)?;
-    migrations()
-        .run(&mut connection)
+    migrations::postgres()
+        .run_direct(None, &mut connection, false)
         .await
         .map_err(|error| OpenError::Migration { database: name.to_owned(), error })?;
     // With the connection goes its lock.
@@ -243,18 +248,6 @@ async fn migrate(name: &str, options: &PgConnectOptions, made: bool) -> Result<(
 /// A schema of our own, in which nobody else makes anything.
 async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("CREATE SCHEMA IF NOT EXISTS avouch").execute(connection).await.map(|_| ())
-}
-
-/// The schema, oldest first. A migration that was released is never edited; its checksum is compared.
-fn migrations() -> Migrator {
-    let made = |version, name: &'static str, sql: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        made(1, "init", include_str!("../../migrations/postgres/0001_init.sql")),
-        made(3, "reference", include_str!("../../migrations/postgres/0003_reference.sql")),
-        made(5, "issuers", include_str!("../../migrations/postgres/0005_issuers.sql")),
-    ])
 }
 
 /// Wakes an issuer when another changed something. A wake may come twice, late or not at all; after each break in the

@@ -1,10 +1,11 @@
 //! One SQLite file, held by one process at a time.
 
 use super::marker::beside;
+use super::migrations;
 use crate::error::{OpenError, SQLITE_CORRUPT, SQLITE_NOTADB, primary_code};
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row, SqlSafeStr};
+use sqlx::{ConnectOptions, Row};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,7 +29,7 @@ impl SqlitePools {
         prepare_file(path, made)?;
         let pools = Self { writer: pool(path, 1), readers: pool(path, READERS), _held: Arc::new(held) };
         pools.check_whole(path).await?;
-        migrations().run(&pools.writer).await.map_err(|error| migration_failed(path, error))?;
+        migrations::sqlite().run(&pools.writer).await.map_err(|error| migration_failed(path, error))?;
         Ok(pools)
     }
 
@@ -54,19 +55,6 @@ impl SqlitePools {
         }
         Ok(())
     }
-}
-
-/// The schema, oldest first. A migration that was released is never edited; its checksum is compared.
-fn migrations() -> Migrator {
-    let made = |version, name: &'static str, sql: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        made(1, "init", include_str!("../../migrations/sqlite/0001_init.sql")),
-        made(2, "traces", include_str!("../../migrations/sqlite/0002_traces.sql")),
-        made(3, "reference", include_str!("../../migrations/sqlite/0003_reference.sql")),
-        made(5, "issuers", include_str!("../../migrations/sqlite/0005_issuers.sql")),
-    ])
 }
 
 fn migration_failed(path: &Path, error: MigrateError) -> OpenError {

@@ -1,9 +1,13 @@
+use super::marker::{MARKER, beside};
+use super::sqlite::pool;
 use super::*;
 use avouch_audit::entry::Body;
 use avouch_audit::field::Outside;
 use avouch_audit::record::IssuerEvent;
 use avouch_core::{Lock, LockTarget, Registration};
 use avouch_words::{Name, Ulid};
+use std::fs;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const NOW: Millis = Millis(1_700_000_000_000);

@@ -3,7 +3,7 @@
 
 mod session;
 
-pub(crate) use session::{NotCommitted, Session};
+pub(crate) use session::{NotCommitted, Session, is_cut};
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -34,10 +34,7 @@ pub(crate) enum Row {
 }
 
 /// What can be read from a row of either database.
-pub(crate) trait Cell<'r>:
-    Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>
-{
-}
+pub(crate) trait Cell<'r>: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
 
 impl<'r, T> Cell<'r> for T where T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
 
@@ -169,7 +166,9 @@ macro_rules! dialect {
             /// The database's own clock in milliseconds since 1970, never later than what the same snapshot shows.
             pub(crate) const NOW: &str = $now;
 
-            fn bound(statement: Statement) -> sqlx::query::Query<'static, $database, <$database as sqlx::Database>::Arguments> {
+            fn bound(
+                statement: Statement,
+            ) -> sqlx::query::Query<'static, $database, <$database as sqlx::Database>::Arguments> {
                 let query = match statement.text {
                     Cow::Borrowed(text) => sqlx::query(text),
                     Cow::Owned(text) => sqlx::query(AssertSqlSafe(text)),

@@ -171,8 +171,9 @@ impl Drop for Wire {
 
 /// The server ends the connection with these words: its class 57P is an operator's or a crash's doing, 25P03 and 25P04
 /// are its patience with a transaction.
-fn is_cut(said: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
-    said.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || matches!(&*code, "25P03" | "25P04"))
+pub(crate) fn is_cut(said: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
+    said.code()
+        .is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || matches!(&*code, "25P03" | "25P04"))
 }
 
 /// How long the server may take for one answer: longer than its own patience with a statement, which ends it cleanly.
