@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use avouch_config::source::{AwsLogin, AwsSource, BinaryForm, ExecSource, SourceKind, SourceSettings};
+use avouch_config::source::{
+    AwsLogin, AwsSource, BinaryForm, ExecSource, OpenBaoLogin, OpenBaoSource, SourceKind, SourceSettings,
+};
 use avouch_config::{HelperConfig, StartError};
 use avouch_sources::aws::{Binary, Login};
 use avouch_sources::{
-    AwsSettings, Command, CommandSource, FileSource, KubernetesSettings, KubernetesSource, Source, Unusable,
+    AwsSettings, Command, CommandSource, FileSource, KubernetesSettings, KubernetesSource, OpenBao, Source, Unusable,
+    openbao,
 };
 use avouch_words::Clock;
+
+use crate::intercept::SystemRoots;
 
 /// The longest CA file, in bytes.
 const CA_MAX: u64 = 1024 * 1024;
@@ -27,9 +32,13 @@ pub(crate) fn build(
 pub(crate) fn files(config: &HelperConfig) -> Vec<PathBuf> {
     let path = |settings: &SourceSettings| match &settings.kind {
         SourceKind::File(file) => Some(PathBuf::from(&file.path)),
+        SourceKind::OpenBao(OpenBaoSource {
+            login: OpenBaoLogin::AppRole { secret_id_file: path, .. } | OpenBaoLogin::TokenFile(path),
+            ..
+        }) => Some(PathBuf::from(path)),
         SourceKind::Aws(AwsSource { login: AwsLogin::File(path), .. }) => Some(PathBuf::from(path)),
         SourceKind::Kubernetes(cluster) => Some(cluster.token_file.clone()),
-        SourceKind::Aws(_) | SourceKind::Exec(_) => None,
+        SourceKind::OpenBao(_) | SourceKind::Aws(_) | SourceKind::Exec(_) => None,
     };
     config.sources.iter().filter_map(path).filter(|path| path.is_absolute()).collect()
 }
@@ -41,6 +50,11 @@ fn source(
 ) -> Result<Arc<dyn Source>, StartError> {
     let name = settings.name.clone();
     let built: Result<Arc<dyn Source>, String> = match &settings.kind {
+        SourceKind::OpenBao(bao) => {
+            let system = SystemRoots::load().store;
+            let source = OpenBao::new(name, openbao_settings(bao), &system, credentials, Arc::clone(clock));
+            source.map(|source| Arc::new(source) as _).map_err(|wrong| wrong.to_string())
+        }
         SourceKind::Aws(aws) => aws_settings(aws).and_then(|aws| {
             let source = avouch_sources::AwsSource::new(name, aws, credentials, Arc::clone(clock));
             source.map(|source| Arc::new(source) as _).map_err(|wrong| wrong.to_string())
@@ -60,6 +74,21 @@ fn source(
             .ok_or_else(|| Unusable::Path.to_string()),
     };
     built.map_err(|reason| StartError::Source { name: settings.name.clone(), reason })
+}
+
+fn openbao_settings(bao: &OpenBaoSource) -> openbao::Settings {
+    let login = match bao.login.clone() {
+        OpenBaoLogin::Jwt { mount, role, revoke_role, audience } => {
+            openbao::Login::Jwt { mount, role, revoke_role, audience }
+        }
+        OpenBaoLogin::Cert { mount, role, revoke_role } => openbao::Login::Cert { mount, role, revoke_role },
+        OpenBaoLogin::AppRole { mount, role_id, secret_id_file } => {
+            openbao::Login::AppRole { mount, role_id, secret_id_file }
+        }
+        OpenBaoLogin::TokenFile(token_file) => openbao::Login::TokenFile { token_file },
+    };
+    let (address, namespace) = (bao.address.clone(), bao.namespace.clone());
+    openbao::Settings { address, ca_file: bao.ca_file.clone(), namespace, login }
 }
 
 fn aws_settings(aws: &AwsSource) -> Result<AwsSettings, String> {

@@ -4,11 +4,13 @@ mod aws;
 mod exec;
 mod file;
 mod kubernetes;
+mod openbao;
 
 pub use aws::{AwsLogin, AwsSource, BinaryForm};
 pub use exec::{ExecSource, Variable};
 pub use file::FileSource;
 pub use kubernetes::KubernetesSource;
+pub use openbao::{OpenBaoLogin, OpenBaoSource};
 
 use crate::read::{Table, Value};
 use avouch_words::Name;
@@ -31,6 +33,8 @@ pub struct SourceSettings {
 /// What a source is, with what that kind needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind {
+    /// An OpenBao or a HashiCorp Vault.
+    OpenBao(OpenBaoSource),
     /// AWS Secrets Manager.
     Aws(AwsSource),
     /// The Secrets of a Kubernetes cluster.
@@ -59,11 +63,12 @@ fn source(table: &Table<'_, '_>) -> Option<SourceSettings> {
     let name = table.must("name", "write the name by which credentials refer to it, such as name = \"vault\"", name);
     let kind = table.must("kind", "write what it is, such as kind = \"file\"", |value| Some(value.text()?.to_owned()));
     let kind = match kind?.as_str() {
+        "openbao" => openbao::read(table).map(SourceKind::OpenBao),
         "aws" => aws::read(table).map(SourceKind::Aws),
         "kubernetes" => kubernetes::read(table).map(SourceKind::Kubernetes),
         "exec" => exec::read(table).map(SourceKind::Exec),
         "file" => file::read(table).map(SourceKind::File),
-        other => table.get("kind")?.wrong(format!("must be aws, kubernetes, exec or file, not {other:?}")),
+        other => table.get("kind")?.wrong(format!("must be openbao, aws, kubernetes, exec or file, not {other:?}")),
     };
     Some(SourceSettings { name: name?, kind: kind? })
 }

@@ -29,6 +29,7 @@ fn the_samples_sources_are_read() {
     let read = parse(&written.join("\n")).unwrap();
     let of = |name: &str| &read.iter().find(|source| source.name.as_str() == name).unwrap().kind;
     assert!(matches!(of("aws"), SourceKind::Aws(AwsSource { login: AwsLogin::WebIdentity { .. }, .. })));
+    assert!(matches!(of("vault"), SourceKind::OpenBao(OpenBaoSource { login: OpenBaoLogin::Jwt { .. }, .. })));
     assert!(matches!(of("gh"), SourceKind::Exec(_)));
     assert!(matches!(of("agent"), SourceKind::File(_)));
     let SourceKind::Kubernetes(cluster) = of("cluster") else { panic!("another kind") };
@@ -123,4 +124,36 @@ fn an_account_is_entered_in_one_of_four_ways() {
     for bad in ["endpoint = \"http://example\"", "binary = \"hex\"", "regoin = \"x\""] {
         assert!(with(bad, web).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn an_openbao_is_entered_in_one_of_four_ways() {
+    let with = |address: &str, login: &str| one("openbao", &format!("address = {address:?}\nlogin = {{ {login} }}"));
+    let https = "https://vault:8200";
+    let SourceKind::OpenBao(read) = with(https, "method = \"jwt\", audience = \"openbao\"").unwrap() else {
+        panic!("another kind")
+    };
+    let plain = ["jwt", "{agent}", "avouch-revoke", "openbao"].map(str::to_owned);
+    let [mount, role, revoke_role, audience] = plain;
+    assert_eq!(read.login, OpenBaoLogin::Jwt { mount, role, revoke_role, audience });
+    for good in [
+        "method = \"cert\", mount = \"team/cert\", role = \"avouch-{agent}\", revoke_role = \"r\"",
+        "method = \"approle\", role_id = \"1\", secret_id_file = \"$CREDENTIALS_DIRECTORY/secret-id\"",
+        "method = \"token_file\", token_file = \"/run/token\"",
+    ] {
+        assert!(with(https, good).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "method = \"userpass\"",
+        "method = \"jwt\"",
+        "method = \"jwt\", audience = \"a\", role = \"avouch\"",
+        "method = \"cert\", audience = \"a\"",
+        "method = \"approle\", role_id = \"1\"",
+        "method = \"approle\", role_id = \"1\", secret_id = \"2\"",
+        "method = \"token_file\", token = \"hvs.1\"",
+    ] {
+        assert!(with(https, bad).is_err(), "{bad}");
+    }
+    assert!(with("http://vault:8200", "method = \"token_file\", token_file = \"/run/token\"").is_err());
 }
