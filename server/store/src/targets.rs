@@ -2,16 +2,16 @@
 
 use crate::cells::Cells;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::tx::{Read, Tx};
 use avouch_core::target::OpenTarget;
 use avouch_words::Name;
 use avouch_words::target::{Target, Vendor};
-use sqlx::sqlite::SqliteRow;
 
 impl Read {
     /// All of them, by agent and vendor.
     pub async fn targets(&mut self) -> Result<Vec<OpenTarget>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM targets ORDER BY agent, vendor").fetch_all(self.sql()).await?;
+        let rows = query("SELECT * FROM targets ORDER BY agent, vendor").fetch_all(self.sql()).await?;
         rows.iter().map(target).collect()
     }
 }
@@ -22,7 +22,7 @@ impl Tx {
         self.change_state().await?;
         let settings = serde_json::to_string(open.target.settings())
             .map_err(|_| StoreError::Damaged { table: "targets", column: "settings" })?;
-        sqlx::query(
+        query(
             "INSERT INTO targets (agent, vendor, audience, settings, created_ms) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (agent, vendor) DO UPDATE SET audience = excluded.audience, settings = excluded.settings",
         )
@@ -40,7 +40,7 @@ impl Tx {
     /// Closes one.
     pub async fn close_target(&mut self, agent: &Name, vendor: Vendor) -> Result<OpenTarget, StoreError> {
         self.change_state().await?;
-        let row = sqlx::query("DELETE FROM targets WHERE agent = $1 AND vendor = $2 RETURNING *")
+        let row = query("DELETE FROM targets WHERE agent = $1 AND vendor = $2 RETURNING *")
             .bind(agent.as_str())
             .bind(vendor.as_str())
             .fetch_optional(self.sql())
@@ -49,7 +49,7 @@ impl Tx {
     }
 }
 
-fn target(row: &SqliteRow) -> Result<OpenTarget, StoreError> {
+fn target(row: &Row) -> Result<OpenTarget, StoreError> {
     let cells = Cells::of(row, "targets");
     let vendor = cells.read("vendor", Vendor::parse)?;
     let settings = cells.read("settings", |text| serde_json::from_str(text).ok())?;
