@@ -1,5 +1,9 @@
 //! Makes the sources that the settings name.
 
+mod guard;
+
+pub(crate) use guard::guard;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

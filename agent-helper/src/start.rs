@@ -117,6 +117,7 @@ impl Helper {
         let restored_policy = restored_state.as_ref().map(|state| state.policy.clone());
         let states = watch::Sender::new(restored_state);
         let policy = watch::Sender::new(restored_policy.unwrap_or_default());
+        let sources = sources::guard(sources, &states.subscribe());
         let freshness = Arc::new(Freshness::default());
         let contact = Arc::new(Contact::new(joined.identity.svid.not_after()));
         let sessions = Arc::new(Sessions::default());
@@ -145,9 +146,9 @@ impl Helper {
         let broker = Broker::start(broker::Parts {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
             ledger: Arc::new(spool.clone()),
-            sources,
+            sources: sources.clone(),
             limits: BTreeMap::new(),
-            entrances,
+            entrances: entrances.clone(),
             leases: leases.clone(),
             resolver: Arc::new(SystemResolver),
             clock: clock.clone(),
@@ -181,6 +182,13 @@ impl Helper {
             contain_required: config.session.contain == config::Contain::Required,
             contact: contact.clone(),
             spool: spool.clone(),
+            sources: local::SourceDesk {
+                all: sources,
+                entrances,
+                instances: instances.clone(),
+                identities: identities.clone(),
+                jwt: jwt.clone(),
+            },
             sealed,
             broker: broker.clone(),
             clock: clock.clone(),

@@ -5,12 +5,14 @@ mod credential;
 mod federate;
 mod first_day;
 mod secret;
+mod source;
 
 pub use bound::Bound;
 pub use credential::{CredentialCreate, CredentialVerb};
 pub use federate::{FederateVerb, Federated, JwksVerb, Ordered};
 pub use first_day::{Completions, Import, ManPages, Shell, Why};
 pub use secret::{PresetVerb, SecretPut, SecretVerb};
+pub use source::{SourceTest, SourceVerb};
 
 use crate::complete::live;
 use crate::output::Format;
@@ -99,6 +101,13 @@ pub enum Command {
         /// Verb.
         #[command(subcommand)]
         verb: SecretVerb,
+    },
+    /// Where secrets live, beside what is sealed on this node.
+    #[command(before_help = "Example:\n  avouch source list")]
+    Source {
+        /// Verb.
+        #[command(subcommand)]
+        verb: SourceVerb,
     },
     /// Ready bindings for well-known services.
     #[command(before_help = "Example:\n  avouch preset list")]

@@ -94,6 +94,7 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Agent { verb } => verbs::agent::run(context, verb).await,
         Command::Credential { verb } => verbs::credential::run(context, verb).await,
         Command::Secret { verb } => verbs::secret::run(context, verb).await,
+        Command::Source { verb } => verbs::source::run(context, verb).await,
         Command::Grant { verb } => verbs::grant::run(context, verb).await,
         Command::Lock { verb } => verbs::lock::run(context, verb).await,
         Command::Federate { verb } => verbs::federate::run(context, verb).await,

@@ -60,9 +60,10 @@ pub trait Source: Send + Sync {
     fn is_current(&self, _reference: &Reference, _version: &str) -> bool {
         true
     }
-    /// Logs in anew as this entrant, whatever is held from before; looks where the reference of `sought` leads; and ends
-    /// the login. Nothing that is made on demand is made, and nothing is kept. [`SourceFault::Denied`] says that the
-    /// login itself is refused. The default is for sources that nobody enters, where whoever asks is given the value.
+    /// Logs in anew with what this entrant shows, by the role of whom it says that it is, whatever is held from before:
+    /// its documents may be somebody else's, to see whether the source minds. Then looks where the reference of `sought`
+    /// leads, and ends the login. Nothing that is made on demand is made, and nothing is kept. [`SourceFault::Denied`]
+    /// says that the login itself is refused. The default is for sources that nobody enters, where whoever asks is given the value.
     fn try_entry<'a>(
         &'a self,
         _entrant: &'a dyn Entrant,
@@ -137,7 +138,29 @@ pub enum SourceFault {
     /// What is owed to it could not be recorded, so nothing was taken.
     #[error("what is owed to the source could not be recorded")]
     NotRecorded,
+    /// The issuer does not reserve its audience, so any workload could be given a token for it.
+    #[error("the issuer does not reserve the source's audience")]
+    NotReserved,
     /// Who enters has no identity to show.
     #[error("there is no brokered identity to enter the source with")]
     NoIdentity,
+}
+
+impl SourceFault {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::OtherBinding => "other_binding",
+            Self::Reference => "reference",
+            Self::Denied => "denied",
+            Self::Sealed => "sealed",
+            Self::Busy(_) => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Garbage => "garbage",
+            Self::NotRecorded => "not_recorded",
+            Self::NotReserved => "audience_not_reserved",
+            Self::NoIdentity => "no_identity",
+        }
+    }
 }

@@ -32,6 +32,18 @@ impl Brokered {
         Self { svids, states }
     }
 
+    /// On behalf of this instance.
+    pub fn instance(&self, whose: &IdentityKey) -> Arc<dyn Entrant> {
+        let who = Who::Agent { agent: whose.agent.clone(), instance: whose.instance };
+        self.as_bearer(Bearer::Agent(whose.clone()), who)
+    }
+
+    /// With an identity that nothing was granted to, by the role of this instance: to try a source with.
+    pub fn probe(&self, whose: &IdentityKey) -> Arc<dyn Entrant> {
+        let who = Who::Agent { agent: whose.agent.clone(), instance: whose.instance };
+        self.as_bearer(Bearer::Probe, who)
+    }
+
     fn as_bearer(&self, bearer: Bearer, who: Who) -> Arc<dyn Entrant> {
         Arc::new(AsBearer { svids: Arc::clone(&self.svids), states: self.states.clone(), bearer, who })
     }
@@ -39,9 +51,7 @@ impl Brokered {
 
 impl Entrances for Brokered {
     fn of(&self, caller: &Caller) -> Arc<dyn Entrant> {
-        let (agent, instance) = (caller.agent.clone(), caller.instance);
-        let whose = IdentityKey { agent: agent.clone(), instance };
-        self.as_bearer(Bearer::Agent(whose), Who::Agent { agent, instance })
+        self.instance(&IdentityKey { agent: caller.agent.clone(), instance: caller.instance })
     }
 
     fn node(&self) -> Arc<dyn Entrant> {

@@ -85,6 +85,14 @@ impl Instances {
         Ok(IdentityKey { agent: agent.clone(), instance })
     }
 
+    /// The instance that began last, of agents that `of` says yes to.
+    pub fn newest(&self, of: impl Fn(&Name) -> bool) -> Option<IdentityKey> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = live.iter().filter(|((agent, _), _)| of(agent));
+        let newest = ours.max_by_key(|(_, live)| live.instance)?;
+        Some(IdentityKey { agent: newest.0.0.clone(), instance: newest.1.instance })
+    }
+
     /// This process is served what the instance is.
     pub fn serve(&self, agent: &Name, holder: Holder, process: Process) {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,11 +2,14 @@
 
 mod backup;
 mod list_sessions;
+mod list_sources;
 mod put_secret;
 mod refusal;
 mod status;
+mod test_source;
 
 pub use refusal::Refusal;
+pub use test_source::SourceDesk;
 
 use crate::attest::Attestor;
 use crate::broker::Broker;
@@ -57,6 +60,8 @@ pub struct Desk {
     pub contact: Arc<Contact>,
     /// The audit spool.
     pub spool: Spool,
+    /// Where secrets live, and what it is tried with.
+    pub sources: SourceDesk,
     /// The embedded store.
     pub sealed: Arc<SealedStore>,
     /// Who has read values from it.
@@ -114,6 +119,22 @@ impl Helper for Local {
         self.0.admit(&request).await?;
         let caller = request.extensions().get::<Arc<Caller>>().cloned().ok_or(Refusal::NotOperator)?;
         Ok(Response::new(backup::restore(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_sources(
+        &self,
+        request: Request<api::ListSourcesRequest>,
+    ) -> Result<Response<api::ListSourcesReply>, Status> {
+        self.0.admit(&request).await?;
+        Ok(Response::new(list_sources::answer(&self.0)))
+    }
+
+    async fn test_source(
+        &self,
+        request: Request<api::TestSourceRequest>,
+    ) -> Result<Response<api::TestSourceReply>, Status> {
+        let uid = self.0.admit(&request).await?;
+        Ok(Response::new(test_source::answer(&self.0, uid, request.into_inner()).await?))
     }
 }
 

@@ -18,6 +18,21 @@ pub enum Refusal {
     /// The credential's name.
     #[error("the credential's name is no name: a-z, 0-9, '-', '_' and '.', at most 64")]
     BadName,
+    /// The agent's name.
+    #[error("the agent's name is no name: a-z, 0-9, '-', '_' and '.', at most 64")]
+    BadAgent,
+    /// No source is called so.
+    #[error("this helper's settings name no source of this name")]
+    NoSource,
+    /// Nothing is known of agents, credentials and grants.
+    #[error("this helper has heard nothing from the issuer yet")]
+    NotHeard,
+    /// Sources are entered for who lives here alone.
+    #[error("no instance of the agent lives on this node")]
+    NoInstance,
+    /// The agent may not use it, or it lies elsewhere.
+    #[error("the agent may use no credential of this name of this source")]
+    NotOfSource,
     /// The binding.
     #[error("the binding cannot be used: {0}")]
     BadBinding(BadBinding),
@@ -45,6 +60,11 @@ impl Refusal {
             Self::NotOperator => "not_operator",
             Self::Inside => "inside_session",
             Self::BadName => "bad_name",
+            Self::BadAgent => "bad_agent",
+            Self::NoSource => "no_source",
+            Self::NotHeard => "issuer_unheard",
+            Self::NoInstance => "no_instance",
+            Self::NotOfSource => "not_of_source",
             Self::BadBinding(_) => "bad_binding",
             Self::Put(PutFault::TooShort) => "value_too_short",
             Self::Put(PutFault::TooLong) => "value_too_long",
@@ -62,7 +82,11 @@ impl Refusal {
         match self {
             Self::NotOperator => "Call as an operator that the helper's settings name, or add this uid to `operators`.",
             Self::Inside => "Call from a terminal that is not below `avouch run`.",
-            Self::BadName => "Choose another name.",
+            Self::BadName | Self::BadAgent => "Choose another name.",
+            Self::NoSource => "See `avouch source list`.",
+            Self::NotHeard => "See `avouch status`.",
+            Self::NoInstance => "Start one and leave it running: `avouch run --agent AGENT -- sleep 300`.",
+            Self::NotOfSource => "See `avouch credential list` and `avouch grant list`.",
             Self::BadBinding(_) => "Correct the binding and put the secret again.",
             Self::Put(PutFault::TooShort) => "Use a value of at least 8 bytes.",
             Self::Put(PutFault::TooLong) => "Use a shorter value.",
@@ -82,12 +106,13 @@ impl Refusal {
         match self {
             Self::NotOperator | Self::Inside => Code::PermissionDenied,
             Self::BadName
+            | Self::BadAgent
             | Self::BadBinding(_)
             | Self::NotYours
             | Self::Put(PutFault::TooShort | PutFault::TooLong | PutFault::NotPrintable) => Code::InvalidArgument,
-            Self::NoBackup => Code::NotFound,
+            Self::NoBackup | Self::NoSource | Self::NoInstance | Self::NotOfSource => Code::NotFound,
             Self::Put(PutFault::TooMany) => Code::ResourceExhausted,
-            Self::NotRecorded => Code::Unavailable,
+            Self::NotRecorded | Self::NotHeard => Code::Unavailable,
             Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::Failed => Code::Internal,
         }
     }

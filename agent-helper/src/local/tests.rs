@@ -1,8 +1,15 @@
+mod sources;
+
 use super::*;
-use crate::broker::{Egress, Parts, PolicyHandle, SystemResolver, Unbound};
+use crate::broker::{Brokered, Egress, Parts, PolicyHandle, SystemResolver, Unbound};
+use crate::identity::Identities;
+use crate::identity::brokered::BrokeredSvids;
+use crate::identity::instance::Instances;
+use crate::identity::jwt::JwtSvids;
 use crate::peer::connections;
 use crate::session::Sessions;
-use crate::testing::{NoEntrance, Notes, name};
+use crate::testing::{NoEntrance, Notes, TestAuthority, name};
+use avouch_sources::Source;
 use avouch_wire::Message;
 use avouch_wire::issuer;
 use avouch_wire::local::helper_client::HelperClient;
@@ -18,11 +25,18 @@ struct Rig {
     client: HelperClient<Channel>,
     notes: Arc<Notes>,
     sealed: Arc<SealedStore>,
+    states: watch::Sender<Option<Arc<NodeState>>>,
+    instances: Arc<Instances>,
+    authority: Arc<TestAuthority>,
     roots: PathBuf,
     _directory: tempfile::TempDir,
 }
 
 async fn rig(operators: &[u32]) -> Rig {
+    rig_with(operators, Vec::new()).await
+}
+
+async fn rig_with(operators: &[u32], more: Vec<Arc<dyn Source>>) -> Rig {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -47,20 +61,39 @@ async fn rig(operators: &[u32]) -> Rig {
         egress: Egress { contained: Unbound::Deny, uncontained: Unbound::Deny, ports: BTreeSet::new() },
     });
     let (notes, journal) = Notes::new();
+    let states = watch::Sender::new(None);
+    let authority = TestAuthority::new(clock.clone());
+    let node = SpiffeId::parse("spiffe://example.test/node/join_token/laptop").unwrap();
+    let svids = Arc::new(BrokeredSvids::new(authority.clone(), node.clone(), clock.clone()));
+    let (ended, _) = tokio::sync::mpsc::channel(1);
+    let (identities, identity_desk) = Identities::new(authority.clone(), clock.clone(), ended);
+    tokio::spawn(identity_desk.run(tokio_util::sync::CancellationToken::new()));
+    identities.entitle([name("researcher")].into(), authority.bundle()).await;
+    let instances = Arc::new(Instances::default());
+    let mut all: Vec<Arc<dyn Source>> = vec![sealed.clone()];
+    all.extend(more);
+    let sources = SourceDesk {
+        all,
+        entrances: Arc::new(Brokered::new(svids, states.subscribe())),
+        instances: instances.clone(),
+        identities,
+        jwt: Arc::new(JwtSvids::new(authority.clone(), clock.clone())),
+    };
     let desk = Desk {
         operators: operators.iter().copied().collect(),
         attestor: Arc::new(Attestor::new(Arc::new(Sessions::default()), at("roots"))),
         limit: UidLimit::new(1, 3, clock.clone()),
         journal,
-        node: SpiffeId::parse("spiffe://example.test/node/join_token/laptop").unwrap(),
+        node,
         workload_socket: at("workload.sock"),
         session_socket: at("session.sock"),
-        states: watch::Sender::new(None).subscribe(),
+        states: states.subscribe(),
         freshness,
         issuer: "issuer.example.test:8443".to_owned(),
         contain_required: false,
         contact: Arc::new(crate::contact::Contact::new(avouch_words::Millis(0))),
         spool,
+        sources,
         sealed: sealed.clone(),
         broker,
         clock,
@@ -70,7 +103,7 @@ async fn rig(operators: &[u32]) -> Rig {
     let server = Server::builder().add_service(HelperServer::new(Local::new(Arc::new(desk))));
     tokio::spawn(server.serve_with_incoming(connections(listener)));
     let client = HelperClient::new(unix::dial(&socket).await.unwrap());
-    Rig { client, notes, sealed, roots: at("roots"), _directory: directory }
+    Rig { client, notes, sealed, states, instances, authority, roots: at("roots"), _directory: directory }
 }
 
 fn us() -> u32 {

@@ -285,6 +285,19 @@ events! {
             /// Why.
             why: Code,
         }
+        /// An operator had a source tried as an agent.
+        SourceTested = "source.tested" {
+            /// The source.
+            source: Name,
+            /// The agent by whose role it was entered.
+            agent: Name,
+            /// Which of its instances.
+            instance: Ulid,
+            /// What came of it: `passed`, or the first thing that is wrong.
+            outcome: Code,
+            /// The uid of the operator's process.
+            uid: u32,
+        }
         /// A call on the helper's admin socket was refused.
         AdminRefused = "admin.refused" {
             /// The uid of the process that called.
@@ -310,7 +323,8 @@ impl HelperEvent {
             | Self::ListenerRefused { agent, .. }
             | Self::Outcome { agent, .. }
             | Self::LockApplied { agent, .. }
-            | Self::LockLifted { agent, .. } => Some(agent),
+            | Self::LockLifted { agent, .. }
+            | Self::SourceTested { agent, .. } => Some(agent),
             Self::LeaseTaken { agent, .. } | Self::LeaseRenewed { agent, .. } => agent.as_ref(),
             // The agent may have gone from this node since; that it was its lease says the record of taking it.
             Self::LeaseRevoked { .. } | Self::LeaseLost { .. } => None,

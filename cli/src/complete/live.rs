@@ -5,6 +5,8 @@ use crate::endpoints::{Directories, Socket};
 use avouch_contain::Profile;
 use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::admin::{ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, ListLocksRequest};
+use avouch_wire::local::ListSourcesRequest;
+use avouch_wire::local::helper_client::HelperClient;
 use avouch_wire::tonic::transport::Channel;
 use clap_complete::engine::CompletionCandidate;
 use std::collections::BTreeSet;
@@ -28,13 +30,12 @@ pub fn credentials() -> Vec<CompletionCandidate> {
     })
 }
 
-/// Sources that credentials lie in.
+/// Sources of this node's helper.
 pub fn sources() -> Vec<CompletionCandidate> {
-    ask(async |mut issuer| {
-        let reply = issuer.list_credentials(ListCredentialsRequest {}).await.ok()?.into_inner();
-        let sources = reply.credentials.into_iter().map(|credential| credential.source);
-        let sources: BTreeSet<String> = sources.filter(|source| source != crate::verbs::secret::SOURCE).collect();
-        Some(sources.into_iter().map(|source| (source, String::new())).collect())
+    answer(async |directories| {
+        let mut helper = HelperClient::new(directories.connect(Socket::Helper).await.ok()?);
+        let reply = helper.list_sources(ListSourcesRequest {}).await.ok()?.into_inner();
+        Some(reply.sources.into_iter().map(|source| (source.name, source.kind)).collect())
     })
 }
 
@@ -72,12 +73,13 @@ pub fn profiles() -> Vec<CompletionCandidate> {
 }
 
 fn ask(question: impl AsyncFnOnce(AdminClient<Channel>) -> Option<Vec<(String, String)>>) -> Vec<CompletionCandidate> {
+    answer(async |directories| question(AdminClient::new(directories.connect(Socket::Admin).await.ok()?)).await)
+}
+
+fn answer(question: impl AsyncFnOnce(Directories) -> Option<Vec<(String, String)>>) -> Vec<CompletionCandidate> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
     let answer = runtime.block_on(async {
-        let asking = async {
-            let directories = Directories::new(runtime_dir(std::env::args_os()));
-            question(AdminClient::new(directories.connect(Socket::Admin).await.ok()?)).await
-        };
+        let asking = async { question(Directories::new(runtime_dir(std::env::args_os()))).await };
         tokio::time::timeout(PATIENCE, asking).await.ok().flatten()
     });
     let candidate = |(name, about): (String, String)| CompletionCandidate::new(name).help(Some(shown(&about).into()));

@@ -8,6 +8,7 @@ use crate::progress::{self, SETTLING};
 use crate::replies;
 use avouch_policy::Binding;
 use avouch_wire::admin::{Credential, ListCredentialsRequest, PutCredentialRequest};
+use avouch_wire::local::ListSourcesRequest;
 use avouch_words::Millis;
 use serde_json::Value;
 
@@ -32,6 +33,7 @@ async fn create(context: &Context, create: &CredentialCreate) -> Result<(), Fail
         binding: binding.canonical_json().to_vec(),
         only_new: !create.replace,
     };
+    note_unknown(context, create.source.as_str()).await;
     let mut admin = context.admin().await?;
     let reply = progress::during(SETTLING, async {
         admin.put_credential(request).await.map_err(|status| replies::failure(&status))
@@ -40,6 +42,15 @@ async fn create(context: &Context, create: &CredentialCreate) -> Result<(), Fail
     context.output.one(&table(&[made], context.output.now()))?;
     next(format!("avouch grant create --agent AGENT --credential {}", create.name));
     Ok(())
+}
+
+/// A source may be another node's alone; a slip of the pen is likelier.
+async fn note_unknown(context: &Context, name: &str) {
+    let Ok(mut helper) = context.helper().await else { return };
+    let Ok(reply) = helper.list_sources(ListSourcesRequest {}).await else { return };
+    if !reply.into_inner().sources.iter().any(|source| source.name == name) {
+        talk(format!("The settings of this node's helper name no source {name:?}: see `avouch source list`."));
+    }
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {

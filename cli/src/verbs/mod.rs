@@ -13,6 +13,7 @@ pub mod node;
 pub mod preset;
 pub mod run;
 pub mod secret;
+pub mod source;
 pub mod status;
 pub mod svid;
 pub mod token;

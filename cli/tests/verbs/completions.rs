@@ -42,6 +42,8 @@ fn bash_completes_verbs_and_flags_and_names_as_they_are_now() {
         (&["lock", "release", "01K"], "01K9ZQ3M6X5T8W4V2R7N1C0BDE"),
         (&["secret", "put", "x", "--preset", "git"], "gitlab"),
         (&["run", "--contain=s"], "--contain=strict"),
+        (&["source", "test", ""], "vault"),
+        (&["credential", "create", "c", "--source", ""], "vault"),
         (&["lock", "rel"], "release"),
         (&["lock", "create", "--rea"], "--reason"),
     ] {

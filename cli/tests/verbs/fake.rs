@@ -126,6 +126,17 @@ fn lock() -> Lock {
     }
 }
 
+fn source() -> local::Source {
+    local::Source {
+        name: "vault".into(),
+        kind: "openbao".into(),
+        place: "https://vault.t.test:8200".into(),
+        login: "jwt".into(),
+        audience: "https://vault.t.test:8200".into(),
+        state: "ready".into(),
+    }
+}
+
 type Reply<T> = Result<Response<T>, Status>;
 type Stream<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
 
@@ -311,5 +322,34 @@ impl Helper for Heard {
 
     async fn restore_backup(&self, _: Request<local::RestoreBackupRequest>) -> Reply<local::RestoreBackupReply> {
         Err(Status::not_found("there is no sealed backup of this file"))
+    }
+
+    async fn list_sources(&self, _: Request<local::ListSourcesRequest>) -> Reply<local::ListSourcesReply> {
+        Ok(Response::new(local::ListSourcesReply { sources: vec![source()] }))
+    }
+
+    async fn test_source(&self, request: Request<local::TestSourceRequest>) -> Reply<local::TestSourceReply> {
+        let asked = request.into_inner();
+        if asked.source != "vault" {
+            return Err(Status::not_found("this helper's settings name no source of this name"));
+        }
+        // By the role of `intruder`, everybody is let in.
+        let loose = asked.agent == "intruder";
+        let tried = |outcome: &str| Some(local::Try { outcome: outcome.to_owned(), ..Default::default() });
+        let found = Some(local::Found { bytes: 40, version: "3".into(), ..Default::default() });
+        let as_agent = local::Try { outcome: "let_in".into(), rights: vec!["ci".into()], found, ..Default::default() };
+        Ok(Response::new(local::TestSourceReply {
+            source: Some(source()),
+            spiffe_id: format!("spiffe://t.test/brokered/agent/{}", asked.agent),
+            agent: asked.agent,
+            credential: "github".into(),
+            reference: "kv2:secret/ci#token".into(),
+            as_agent: Some(as_agent),
+            as_probe: tried(if loose { "let_in" } else { "refused" }),
+            as_workload: tried("refused"),
+            remedy: if loose { "bound_subject=X".into() } else { String::new() },
+            passed: !loose,
+            ..Default::default()
+        }))
     }
 }

@@ -141,6 +141,28 @@ fn a_credential_that_lies_elsewhere_is_bound_and_no_value_is_asked_for() {
 }
 
 #[test]
+fn a_source_that_lets_others_in_fails_its_test_and_says_what_to_bind() {
+    let daemons = Daemons::start();
+    let (lines, _) = table(&daemons, "source list");
+    assert!(lines[1].starts_with("vault  openbao  https://vault.t.test:8200  jwt  "), "{lines:?}");
+    let (lines, _) = table(&daemons, "source test vault --agent researcher");
+    let told = lines.join("\n");
+    for said in [
+        "as researcher",
+        "let in with ci",
+        "github kv2:secret/ci#token: 40 bytes, version 3",
+        "as a probe       refused",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
+    let output = daemons.run("source test vault --agent intruder");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("bound to no subject") && said.contains("bound_subject=X"), "{said}");
+    assert_eq!(daemons.run("source test other").status.code(), Some(3));
+}
+
+#[test]
 fn a_value_that_is_typed_is_not_shown_and_the_terminal_is_put_right() {
     let daemons = Daemons::start();
     let line = "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer";

@@ -16,6 +16,24 @@ const GRANT: &[&str] = &["id", "agent", "credential", "created"];
 const LOCK: &[&str] = &["id", "agent", "reason", "author", "created", "expires", "ended"];
 const LOCKED: &[&str] =
     &["id", "agent", "reason", "author", "created", "version", "svids_valid_until", "applied", "pending"];
+const SOURCE_TEST: &[&str] = &[
+    "source",
+    "kind",
+    "place",
+    "login",
+    "audience",
+    "state",
+    "agent",
+    "instance",
+    "id",
+    "credential",
+    "reference",
+    "as_agent",
+    "as_probe",
+    "as_workload",
+    "remedy",
+    "passed",
+];
 const STATUS: &[&str] = &["issuer", "helper", "nodes", "sessions", "instances", "agents", "locks", "refused", "ending"];
 const PRESET: &[&str] = &[
     "name",
@@ -100,6 +118,8 @@ const SHAPES: &[Shape] = &[
         CREDENTIAL,
     ),
     ("secret put", "secret put github --preset github --narrow", PRESET),
+    ("source list", "source list", &["name", "kind", "place", "login", "audience", "state"]),
+    ("source test", "source test vault --agent researcher", SOURCE_TEST),
     ("preset list", "preset list", &["name", "title", "to", "as", "environment"]),
     ("preset show", "preset show github", PRESET),
     ("grant create", "grant create --agent a --credential c", GRANT),

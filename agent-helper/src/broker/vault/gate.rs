@@ -127,6 +127,7 @@ fn is_of_the_source(fault: SourceFault) -> bool {
         | SourceFault::Denied
         | SourceFault::Garbage
         | SourceFault::NotRecorded
+        | SourceFault::NotReserved
         | SourceFault::NoIdentity => false,
     }
 }

@@ -8,6 +8,7 @@ use avouch_policy::request::TUNNEL;
 use avouch_policy::{Binding, BindingSpec, EnvironmentSpec, Origin, RefusalCode, SlotSpec};
 use avouch_wire::admin::change::Kind;
 use avouch_wire::admin::{Bind, Change, Credential, Judgement, WhyReply};
+use avouch_words::Name;
 
 /// The commands in their order, and a sentence where they are not enough.
 pub fn all(record: &Record, reply: &WhyReply, credentials: &[Credential]) -> (Vec<String>, Option<String>) {
@@ -82,7 +83,8 @@ fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential])
             "The helper could not write its records: look at the disk that holds its state.".to_owned(),
         ),
         RefusalCode::SourceUnavailable => {
-            (credentials.iter().filter_map(put_again).collect(), no_value(record, credentials))
+            let commands = credentials.iter().filter_map(|credential| again(credential, &record.caller.agent));
+            (commands.collect(), no_value(record, credentials))
         }
         RefusalCode::UpstreamUnreachable => (
             Vec::new(),
@@ -118,17 +120,19 @@ fn beside_policy(code: RefusalCode, record: &Record, credentials: &[Credential])
 fn no_value(record: &Record, credentials: &[Credential]) -> String {
     match credentials.iter().find(|credential| !is_sealed(&credential.source)) {
         Some(Credential { name, source, .. }) => {
-            format!("{} was not given {name} by its source {source}: its log says why.", record.node)
+            format!("{} was not given {name} by its source {source}: ask it on that node.", record.node)
         }
         None => format!("{} holds no value under this binding: put it there again.", record.node),
     }
 }
 
-/// Only what the node itself seals can be put there.
-fn put_again(credential: &Credential) -> Option<String> {
+/// Only what the node itself seals can be put there; another source can be asked what it says.
+fn again(credential: &Credential, agent: &Name) -> Option<String> {
     let Credential { name, source, binding, .. } = credential.clone();
+    if !is_sealed(&source) {
+        return Some(format!("avouch source test {source} --agent {agent} --credential {name}"));
+    }
     put(&Bind { credential: name, binding, replaces: true, source, reference: String::new() })
-        .filter(|_| is_sealed(&credential.source))
 }
 
 fn is_sealed(source: &str) -> bool {

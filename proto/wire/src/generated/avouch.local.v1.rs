@@ -224,6 +224,111 @@ pub struct SessionRefused {
     #[prost(string, tag = "3")]
     pub action: ::prost::alloc::string::String,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSourcesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSourcesReply {
+    #[prost(message, repeated, tag = "1")]
+    pub sources: ::prost::alloc::vec::Vec<Source>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Source {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// In the word of the settings; `sealed` is the node's own store.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// An address, a file, a command.
+    #[prost(string, tag = "3")]
+    pub place: ::prost::alloc::string::String,
+    /// In the word of the settings; `none` where nobody logs in.
+    #[prost(string, tag = "4")]
+    pub login: ::prost::alloc::string::String,
+    /// Of the tokens that it is shown, if it is shown any.
+    #[prost(string, tag = "5")]
+    pub audience: ::prost::alloc::string::String,
+    /// `ready`, or why it is left alone as a stable code.
+    #[prost(string, tag = "6")]
+    pub state: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestSourceRequest {
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    /// Empty: whoever began last of the agents that may use something of it, or of all.
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
+    /// Empty: the first that the agent may use of it.
+    #[prost(string, tag = "3")]
+    pub credential: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestSourceReply {
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub instance: ::prost::alloc::string::String,
+    /// What the source is shown on the agent's behalf.
+    #[prost(string, tag = "4")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    /// What was looked for; empty if there is nothing of this source that the agent may use.
+    #[prost(string, tag = "5")]
+    pub credential: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub reference: ::prost::alloc::string::String,
+    /// With the brokered identity of the agent.
+    #[prost(message, optional, tag = "7")]
+    pub as_agent: ::core::option::Option<Try>,
+    /// With a brokered identity that nothing was granted to; unset where the source is shown nothing of whoever enters.
+    #[prost(message, optional, tag = "8")]
+    pub as_probe: ::core::option::Option<Try>,
+    /// With what the agent itself can get from the Workload API; unset as above.
+    #[prost(message, optional, tag = "9")]
+    pub as_workload: ::core::option::Option<Try>,
+    /// What the source has to be told so that it takes the agent's brokered identity alone; empty if it does.
+    #[prost(string, tag = "10")]
+    pub remedy: ::prost::alloc::string::String,
+    #[prost(bool, tag = "11")]
+    pub passed: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Try {
+    /// `let_in`, `refused`, or `not_tried` if it could not be found out.
+    #[prost(string, tag = "1")]
+    pub outcome: ::prost::alloc::string::String,
+    /// With `refused` and `not_tried`: why, as a stable code and in words.
+    #[prost(string, tag = "2")]
+    pub fault: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Whom the source takes the entrant for, and what it lets it do, where it says so.
+    #[prost(string, tag = "4")]
+    pub seen_as: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "5")]
+    pub rights: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the reference leads to; unset if nothing was looked for.
+    #[prost(message, optional, tag = "6")]
+    pub found: ::core::option::Option<Found>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Found {
+    /// Why there is no value, as a stable code and in words; empty if there is one.
+    #[prost(string, tag = "1")]
+    pub fault: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// How long it is.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Where the source counts them.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+    /// It is made for each call. None was made.
+    #[prost(bool, tag = "5")]
+    pub on_demand: bool,
+}
 /// Generated client implementations.
 pub mod helper_client {
     #![allow(
@@ -434,6 +539,56 @@ pub mod helper_client {
                 .insert(GrpcMethod::new("avouch.local.v1.Helper", "RestoreBackup"));
             self.inner.unary(req, path, codec).await
         }
+        /// Where secrets live beside what is sealed here, and how each is entered.
+        pub async fn list_sources(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSourcesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSourcesReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.local.v1.Helper/ListSources",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.local.v1.Helper", "ListSources"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Log in to a source as an agent whose instance lives here, and as others that it must refuse. No value is told.
+        pub async fn test_source(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TestSourceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestSourceReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.local.v1.Helper/TestSource",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.local.v1.Helper", "TestSource"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -479,6 +634,19 @@ pub mod helper_server {
             tonic::Response<super::RestoreBackupReply>,
             tonic::Status,
         >;
+        /// Where secrets live beside what is sealed here, and how each is entered.
+        async fn list_sources(
+            &self,
+            request: tonic::Request<super::ListSourcesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSourcesReply>,
+            tonic::Status,
+        >;
+        /// Log in to a source as an agent whose instance lives here, and as others that it must refuse. No value is told.
+        async fn test_source(
+            &self,
+            request: tonic::Request<super::TestSourceRequest>,
+        ) -> std::result::Result<tonic::Response<super::TestSourceReply>, tonic::Status>;
     }
     /// On the helper's admin socket: operators only, by uid, never from inside a session.
     #[derive(Debug)]
@@ -761,6 +929,94 @@ pub mod helper_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestoreBackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.local.v1.Helper/ListSources" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSourcesSvc<T: Helper>(pub Arc<T>);
+                    impl<
+                        T: Helper,
+                    > tonic::server::UnaryService<super::ListSourcesRequest>
+                    for ListSourcesSvc<T> {
+                        type Response = super::ListSourcesReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSourcesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Helper>::list_sources(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSourcesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.local.v1.Helper/TestSource" => {
+                    #[allow(non_camel_case_types)]
+                    struct TestSourceSvc<T: Helper>(pub Arc<T>);
+                    impl<T: Helper> tonic::server::UnaryService<super::TestSourceRequest>
+                    for TestSourceSvc<T> {
+                        type Response = super::TestSourceReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TestSourceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Helper>::test_source(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TestSourceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
