@@ -47,7 +47,8 @@ impl Scene {
         bao.shell(lines, &[("ISSUER", &issuer), ("VALUE", &value)]).expect("the page's lines");
         let binding = ["--to", &world.plain(""), "--plain", "loopback", "--method", "GET", "--path", "/repos/**"];
         let rest = ["--query", "mode", "--as", "bearer"];
-        let lies = ["credential", "create", "plain", "--replace", "--source", "vault", "--ref", "kv2:secret/ci/tool#token"];
+        let lies =
+            ["credential", "create", "plain", "--replace", "--source", "vault", "--ref", "kv2:secret/ci/tool#token"];
         world.made.run(&[&lies[..], &binding, &rest].concat()).expect("a credential");
         let resting = world.under_run("researcher", &["sleep", "120"]).spawn().expect("an agent");
         let mut scene = Self { bao, world, resting };

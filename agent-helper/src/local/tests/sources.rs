@@ -53,10 +53,10 @@ impl Role {
             }
             _ => {
                 let shown = entrant.x509().await?;
-                let text = String::from_utf8_lossy(&shown.chain[0]).into_owned();
-                let from = text.find("spiffe://").unwrap();
-                let id: String =
-                    text[from..].chars().take_while(|c| c.is_ascii_alphanumeric() || "/:.-_".contains(*c)).collect();
+                let der = &shown.chain[0];
+                // A URI name: its tag, its length, its bytes.
+                let from = der.windows(9).position(|bytes| bytes == b"spiffe://").unwrap();
+                let id = String::from_utf8(der[from..from + usize::from(der[from - 1])].to_vec()).unwrap();
                 Ok((id, true))
             }
         }
