@@ -4,10 +4,12 @@
 mod bao;
 mod postgres;
 mod proxy;
+mod vendors;
 
 pub use bao::Bao;
 pub use postgres::Postgres;
 pub use proxy::{At, Mode, Proxy};
+pub use vendors::{Trust, Vendors};
 
 use std::io;
 use std::net::TcpListener;
