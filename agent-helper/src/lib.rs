@@ -18,6 +18,7 @@ pub mod journal;
 pub mod leases;
 mod limit;
 pub mod local;
+pub mod metrics;
 mod node_files;
 pub mod peer;
 mod ready;

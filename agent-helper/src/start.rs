@@ -19,6 +19,7 @@ use crate::journal::Journal;
 use crate::leases::{self, Leases};
 use crate::limit::UidLimit;
 use crate::local::{self, Local};
+use crate::metrics::{Counted, CountedSigner, Tally, Telling};
 use crate::node_files::NodeFiles;
 use crate::peer::{self, Connection};
 use crate::ready::Ready;
@@ -100,7 +101,9 @@ impl Helper {
         let joined = enrol::join(&config, &files, &clock).await?;
         let node = joined.identity.svid.id().clone();
 
-        let journal = Journal::new(Arc::new(spool.clone()));
+        let tally = Arc::new(Tally::default());
+        let counted = Arc::new(Counted { to: spool.clone(), tally: tally.clone() });
+        let journal = Journal::new(counted.clone());
         journal.note(HelperEvent::Started { version: Outside::of(env!("CARGO_PKG_VERSION")) });
         let key = joined.identity.key.pkcs8();
         let shown = tls::Identity::new(joined.identity.svid.chain().to_vec(), key.expose());
@@ -124,7 +127,8 @@ impl Helper {
         let attestor = Arc::new(Attestor::new(sessions.clone(), places.roots.clone()));
         let instances = Arc::new(Instances::default());
         let (ended, ended_queue) = mpsc::channel(MOST_WAITING);
-        let (identities, mut identity_desk) = Identities::new(Arc::new(issuer.clone()), clock.clone(), ended.clone());
+        let signer = Arc::new(CountedSigner { to: Arc::new(issuer.clone()), tally: tally.clone() });
+        let (identities, mut identity_desk) = Identities::new(signer, clock.clone(), ended.clone());
         if let Some(restored) = restored {
             restored.begin(&freshness, &attestor, &instances, &mut identity_desk);
         }
@@ -145,7 +149,7 @@ impl Helper {
             .map_err(|error| internal("what is owed to sources cannot be read", error))?;
         let broker = Broker::start(broker::Parts {
             policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
-            ledger: Arc::new(spool.clone()),
+            ledger: counted,
             sources: sources.clone(),
             limits: BTreeMap::new(),
             entrances: entrances.clone(),
@@ -193,6 +197,7 @@ impl Helper {
             broker: broker.clone(),
             clock: clock.clone(),
         }));
+        let open_sessions = sessions.clone();
         let door = Arc::new(Door {
             sessions,
             attestor: attestor.clone(),
@@ -207,6 +212,17 @@ impl Helper {
             places,
             contain_required: config.session.contain == config::Contain::Required,
         });
+        let telling = Telling {
+            tally,
+            broker: broker.clone(),
+            leases: leases.clone(),
+            freshness: freshness.clone(),
+            contact: contact.clone(),
+            spool: spool.clone(),
+            sessions: open_sessions,
+            identities: identities.clone(),
+            clock: clock.clone(),
+        };
         let renewal = Renewal {
             files: files.clone(),
             issuer: issuer.clone(),
@@ -275,7 +291,7 @@ impl Helper {
             task("admin", |stop| serve(admin, peer::connections(admin_listener), stop)),
         ];
         if let Some(health) = health {
-            tasks.push(task("health", |stop| health.run(readiness, stop)));
+            tasks.push(task("health", |stop| health.run(readiness, Arc::new(move || telling.page()), stop)));
         }
         Ok(Self { tasks, node, sockets, health: address, spool, journal })
     }

@@ -9,6 +9,7 @@ mod helper;
 mod last_start;
 pub mod lifecycle;
 mod listen;
+mod metrics;
 mod parse;
 mod paths;
 mod public;
@@ -22,10 +23,11 @@ pub mod telemetry;
 pub use crash::crash_point;
 pub use fault::{ConfigFault, ConfigFaults, Problem};
 pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret, read_text};
-pub use health::{Health, Readiness};
+pub use health::{Health, Metrics, Readiness};
 pub use helper::{Contain, Egress, HelperConfig, JoinToken, Session, Unbound};
 pub use last_start::LastFault;
 pub use listen::listen_tcp;
+pub use metrics::{Label, MetricsPage};
 pub use paths::{
     ADMIN_SOCKET, CACHE_DIR, CACHE_MARKS_FILE, DATABASE_FILE, HELPER_SOCKET, LEASES_FILE, Paths, ROOTS_DIR, SEALED_DIR,
     SESSION_SOCKET, SESSIONS_DIR, SPOOL_DIR, WORKLOAD_SOCKET,

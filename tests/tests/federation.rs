@@ -207,7 +207,8 @@ fn a_vendor_that_was_told_another_subject_or_audience_says_so_in_its_own_words()
 
 #[test]
 fn an_issuer_that_nobody_reaches_is_told_apart_from_one_whose_keys_are_uploaded() {
-    let mut made = Installation::prepare_with("[public]\nurl = \"https://laptop.example.test\"\n", "").expect("settings");
+    let mut made =
+        Installation::prepare_with("[public]\nurl = \"https://laptop.example.test\"\n", "").expect("settings");
     made.start_both().expect("started");
     agent(&made, "researcher");
     for line in [format!("aws --role-arn {ROLE}"), "azure --tenant t1 --client c1".to_owned()] {
@@ -232,7 +233,11 @@ fn an_issuer_that_nobody_reaches_is_told_apart_from_one_whose_keys_are_uploaded(
     assert_eq!(made.avouch(&["jwks", "print", "--url"]).expect("avouch").code, Some(3));
     let more = json!({"jwks": jwks, "issuer": "https://laptop.example.test"});
     let vendors = Trust::make().expect("certificates").start_with(&trusted(), &more).expect("vendors");
-    let line = format!("{line} --token-url {}/v1/token --test --endpoint {0}/v1/token --ca {}", vendors.address(), vendors.ca().display());
+    let line = format!(
+        "{line} --token-url {}/v1/token --test --endpoint {0}/v1/token --ca {}",
+        vendors.address(),
+        vendors.ca().display()
+    );
     made.run(&line.split(' ').collect::<Vec<_>>()).expect("exchanged");
     assert_eq!(vendors.let_in("gcp").len(), 1, "{:?}", vendors.log());
 }

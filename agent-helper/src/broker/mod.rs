@@ -206,6 +206,11 @@ impl Broker {
         self.open.count(agent)
     }
 
+    /// The sources by name, and whether each is asked now.
+    pub fn source_states(&self) -> Vec<(Name, bool)> {
+        self.vault.states()
+    }
+
     /// Forgets the values that were read, as after one was put anew.
     pub fn forget_values(&self) {
         self.vault.forget_all();

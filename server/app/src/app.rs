@@ -4,6 +4,7 @@
 use crate::connected::Connected;
 use crate::error::Failure;
 use crate::limiter::Limiter;
+use crate::metrics::Metrics;
 use crate::signers::Tokens;
 use crate::state::{State, Unreadable};
 use avouch_audit::entry::Body;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) keys: Arc<dyn KeyManager>,
     pub(crate) reserved: ReservedAudiences,
     pub(crate) tokens: Tokens,
+    pub(crate) metrics: Metrics,
     pub(crate) connected: Connected,
     /// For refusals of strangers.
     pub(crate) strangers: Limiter,
@@ -82,6 +84,7 @@ impl App {
             reserved: ReservedAudiences::new(&config.trust_domain, config.reserved_audiences.iter().cloned()),
             strangers: Limiter::new(Arc::clone(&clock)),
             connected: Connected::new(),
+            metrics: Metrics::default(),
             grown: Notify::new(),
             started: clock.now(),
             shutdown: CancellationToken::new(),
@@ -170,6 +173,7 @@ impl App {
 
     /// Appends an event of the issuer.
     pub(crate) async fn record(&self, tx: &mut Tx, event: IssuerEvent) -> Result<(), StoreError> {
+        self.metrics.count(&event);
         tx.append(Body::Event(event), &self.own_id, self.now()).await.map(|_| ())
     }
 

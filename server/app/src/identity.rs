@@ -57,6 +57,7 @@ impl Shown {
         let leaf = signer.sign(&permit, &public, now, &*app.rng)?;
         let chain = vec![leaf.certificate, signer.certificate().0.clone()];
         self.identity.send_replace(Some(Identity::new(chain, key.expose())?));
+        app.metrics.own_expires(leaf.not_after.seconds());
         Ok(Held { authority: signer.id(), replace_at: now.plus(leaf.not_after.since(now) / 2) })
     }
 

@@ -173,9 +173,9 @@ impl Issuer {
         tasks.keep("heads", Arc::clone(&app), async |app| tend::heads(&app).await);
         tasks.keep("prune", Arc::clone(&app), async |app| tend::prune(&app).await);
         if let Some(health) = health {
-            let stop = app.shutdown.clone();
+            let (told, stop) = (Arc::clone(&app), app.shutdown.clone());
             tasks.spawn("health", async move {
-                health.run(ready, stop).await;
+                health.run(ready, Arc::new(move || told.metrics.page(&told)), stop).await;
                 Ok(())
             });
         }

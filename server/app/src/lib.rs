@@ -9,6 +9,7 @@ mod error;
 mod identity;
 mod issuer;
 mod limiter;
+mod metrics;
 mod public;
 mod signers;
 mod slice;

@@ -206,6 +206,7 @@ pub(crate) async fn sign_head(app: &App) -> Result<StoredCheckpoint, Failure> {
     if let Some(newest) = newest
         && tree.size() == before
     {
+        app.metrics.signed_head(before);
         return Ok(newest);
     }
     let signers = std::sync::Arc::clone(&app.state().signers);
@@ -216,6 +217,7 @@ pub(crate) async fn sign_head(app: &App) -> Result<StoredCheckpoint, Failure> {
     match tx.put_checkpoint(&head).await {
         Ok(()) => {
             tx.commit().await?;
+            app.metrics.signed_head(head.tree.size());
             Ok(head)
         }
         // Somebody signed the same size in the meantime.

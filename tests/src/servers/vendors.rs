@@ -45,7 +45,8 @@ impl Trust {
     pub fn settings(&self) -> io::Result<String> {
         let (at, port) = (self.folder.path().display(), self.issuer_port);
         let key = self.folder.path().join("rsa.key");
-        let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").stderr(Stdio::null()).status()?;
+        let made =
+            Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").stderr(Stdio::null()).status()?;
         if !made.success() {
             return Err(io::Error::other("openssl made no key"));
         }

@@ -79,6 +79,11 @@ impl Gate {
         self.breaker().report(fault, self.limits.failures, self.clock.boot());
     }
 
+    /// Whether it is asked now.
+    pub(super) fn is_asked(&self) -> bool {
+        self.breaker().peek(self.clock.boot()).is_ok()
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }

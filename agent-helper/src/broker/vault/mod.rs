@@ -58,6 +58,14 @@ impl Vault {
         Self { reader: Arc::new(reader), shelf: Arc::default(), entrances: parts.entrances, clock: parts.clock }
     }
 
+    /// The sources, and whether each is asked now.
+    pub(crate) fn states(&self) -> Vec<(Name, bool)> {
+        let mut all: Vec<_> =
+            self.reader.sources.iter().map(|(name, (_, gate))| (name.clone(), gate.is_asked())).collect();
+        all.sort();
+        all
+    }
+
     /// The values that a permit fills.
     pub(crate) async fn values(&self, permit: &Permit) -> Result<Arc<Values>, SourceFault> {
         let key = Key::of(permit);
