@@ -252,3 +252,27 @@ fn without_a_url_there_is_no_issuer_that_a_vendor_could_trust() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("public.url"), "{}", refused.stderr);
 }
+
+/// Each block of docs/federate.md that begins with a command is what the command prints.
+#[test]
+fn the_manual_shows_what_is_printed() {
+    let scene = scene(&trusted());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/federate.md");
+    let manual = fs::read_to_string(file).expect("docs/federate.md");
+    let (mut told, mut shown) = (manual.clone(), 0);
+    for block in manual.split("```").skip(1).step_by(2) {
+        let Some(block) = block.strip_prefix("console\n") else { continue };
+        let (command, printed) = block.split_once('\n').expect("a command and what it prints");
+        let command = command.strip_prefix("$ avouch ").expect("a command");
+        let output = scene.made.run(&command.split(' ').collect::<Vec<_>>()).expect("printed").stdout;
+        shown += 1;
+        if printed != output {
+            told = told.replace(block, &format!("$ avouch {command}\n{output}"));
+        }
+    }
+    if std::env::var_os("AVOUCH_REGENERATE").is_some() {
+        fs::write(file, &told).expect("written");
+    }
+    assert_eq!(shown, 5);
+    assert!(told == manual, "docs/federate.md is stale: run with AVOUCH_REGENERATE=1");
+}

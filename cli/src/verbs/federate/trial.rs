@@ -47,5 +47,5 @@ pub fn run(context: &Context, common: &Federated, target: &Target) -> Result<Val
         return Err(Failure::new(Exit::Failure, format!("the exchange failed: {sentence}"))
             .then("The target stays open; `avouch federate close` takes it back."));
     }
-    serde_json::from_str(&last(&output.stdout)).map_err(|error| failed("read what came of it", &error))
+    serde_json::from_slice(&output.stdout).map_err(|error| failed("read what came of it", &error))
 }
