@@ -1,12 +1,16 @@
 //! Real servers for tests, each a process of its own that ends with its guard. `tests/run` installs them
 //! (`tests/servers/install`) and names where they are.
 
+pub mod aws;
 mod bao;
+mod moto;
 mod postgres;
 mod proxy;
 mod vendors;
 
+pub use aws::Aws;
 pub use bao::Bao;
+pub use moto::Moto;
 pub use postgres::Postgres;
 pub use proxy::{At, Mode, Proxy};
 pub use vendors::{Trust, Vendors};
