@@ -2,6 +2,7 @@
 //! permissions that are really checked, and errors written as AWS writes them. Secrets lie in moto.
 
 mod http;
+mod metadata;
 mod policy;
 mod signature;
 mod sts;
@@ -131,7 +132,8 @@ impl Aws {
     pub fn user(&self, name: &str, permissions: &Value) -> Keys {
         let mut state = self.lock();
         state.made += 1;
-        let keys = Keys { id: format!("AKIA{:016}", state.made), secret: format!("sEcReT/{:033}", state.made), token: None };
+        let keys =
+            Keys { id: format!("AKIA{:016}", state.made), secret: format!("sEcReT/{:033}", state.made), token: None };
         let known = Known {
             secret: keys.secret.clone(),
             token: None,
@@ -148,9 +150,31 @@ impl Aws {
         self.lock().sessions.clone()
     }
 
+    /// How many sessions could do this with a secret.
+    pub fn allowed(&self, action: &str) -> usize {
+        let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:ci/github-a1B2c3");
+        let state = self.lock();
+        let mut sessions: Vec<_> = state.keys.values().filter(|known| known.token.is_some()).collect();
+        sessions.retain(|known| known.policies.iter().all(|policy| policy::allows(policy, action, &arn)));
+        sessions.len()
+    }
+
+    /// A metadata service of a machine whose role has these keys: of version 2, or of version 1 alone. It answers until
+    /// the test ends.
+    pub fn metadata(&self, keys: &Keys, version_two: bool) -> io::Result<String> {
+        metadata::serve(keys.clone(), version_two)
+    }
+
     /// What was asked for, in order: `sts.ACTION` and `secretsmanager.ACTION`.
     pub fn asked(&self) -> Vec<String> {
         self.lock().asked.clone()
+    }
+
+    /// Shows STS a token for a role; AWS's code, if it is refused.
+    pub fn assume(&self, role: &str, token: &str) -> Result<(), String> {
+        sts::assume(&self.account, &sts::Assumed { role, token, ..sts::Assumed::default() })
+            .map(drop)
+            .map_err(|(_, code, _)| code.to_owned())
     }
 
     /// Ends all sessions now, as the account's operator can.
@@ -162,7 +186,11 @@ impl Aws {
 
     /// What Secrets Manager says once, instead of what it would. A code is put in the form of its errors.
     pub fn instead(&self, status: u16, code: &str) {
-        let body = if code.starts_with(|c: char| c.is_ascii_uppercase()) { error(code, "no").to_string() } else { code.to_owned() };
+        let body = if code.starts_with(|c: char| c.is_ascii_uppercase()) {
+            error(code, "no").to_string()
+        } else {
+            code.to_owned()
+        };
         self.lock().instead.push_back((status, body));
     }
 
@@ -219,10 +247,12 @@ impl Account {
         let mut state = self.lock();
         state.asked.push(target.to_owned());
         let action = target.replacen('.', ":", 1);
-        let id = match signature::verify(asked, REGION, "secretsmanager", |id| state.keys.get(id).map(|k| k.secret.clone())) {
-            Ok(id) => id,
-            Err(code) => return Answer::json(400, &error(code, "the signature is not good")),
-        };
+        let id =
+            match signature::verify(asked, REGION, "secretsmanager", |id| state.keys.get(id).map(|k| k.secret.clone()))
+            {
+                Ok(id) => id,
+                Err(code) => return Answer::json(400, &error(code, "the signature is not good")),
+            };
         let Some(known) = state.keys.get(&id) else {
             return Answer::json(400, &error("UnrecognizedClientException", "The security token is invalid."));
         };

@@ -28,7 +28,8 @@ impl Moto {
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdin(Stdio::null());
             let mut child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
             let said = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            let up = || said().contains(&format!("127.0.0.1:{port}")) && TcpStream::connect(("127.0.0.1", port)).is_ok();
+            let up =
+                || said().contains(&format!("127.0.0.1:{port}")) && TcpStream::connect(("127.0.0.1", port)).is_ok();
             match until_up(&mut child, said, up) {
                 Ok(()) => return Ok(Self { _folder: folder, child, port }),
                 Err(error) => failed = error,

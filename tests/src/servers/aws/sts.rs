@@ -73,8 +73,24 @@ impl IdentityProvider {
 /// Why it is refused: AWS's code and message.
 type Refusal = (u16, &'static str, String);
 
+/// What is asked of it.
+pub(super) struct Assumed<'a> {
+    pub(super) role: &'a str,
+    pub(super) token: &'a str,
+    pub(super) name: &'a str,
+    pub(super) seconds: u64,
+    pub(super) policy: Option<Value>,
+}
+
+impl Default for Assumed<'_> {
+    fn default() -> Self {
+        Self { role: "", token: "", name: "somebody", seconds: 3600, policy: None }
+    }
+}
+
 pub(super) fn answer(account: &Account, asked: &Asked) -> Answer {
-    match assume(account, asked) {
+    let form = form(&asked.body);
+    match read(&form).and_then(|asked| assume(account, &asked)) {
         Ok(answer) => Answer::xml(200, answer),
         Err((status, code, message)) => Answer::xml(
             status,
@@ -86,9 +102,8 @@ pub(super) fn answer(account: &Account, asked: &Asked) -> Answer {
     }
 }
 
-fn assume(account: &Account, asked: &Asked) -> Result<String, Refusal> {
+fn read(form: &BTreeMap<String, String>) -> Result<Assumed<'_>, Refusal> {
     let bad = |what: &str| (400, "ValidationError", what.to_owned());
-    let form = form(&asked.body);
     let field = |name: &str| form.get(name).map(String::as_str).ok_or_else(|| bad(name));
     if (field("Action")?, field("Version")?) != ("AssumeRoleWithWebIdentity", "2011-06-15") {
         return Err((400, "InvalidAction", "no such action".to_owned()));
@@ -98,16 +113,19 @@ fn assume(account: &Account, asked: &Asked) -> Result<String, Refusal> {
     if !(2..=64).contains(&name.len()) || !name.bytes().all(in_name) {
         return Err(bad("RoleSessionName"));
     }
-    let seconds = form.get("DurationSeconds").map_or(Ok(3600), |text| text.parse().map_err(|_| bad("DurationSeconds")))?;
-    if !(900..=43_200_u64).contains(&seconds) {
+    let seconds =
+        form.get("DurationSeconds").map_or(Ok(3600), |text| text.parse().map_err(|_| bad("DurationSeconds")))?;
+    if !(900..=43_200).contains(&seconds) {
         return Err(bad("DurationSeconds"));
     }
-    let session_policy = match form.get("Policy") {
-        Some(text) => Some(serde_json::from_str::<Value>(text).map_err(|_| (400, "MalformedPolicyDocument", text.clone()))?),
-        None => None,
-    };
-    let (provider, claims) = verify(account, field("WebIdentityToken")?)?;
-    let arn = field("RoleArn")?;
+    let read = |text: &String| serde_json::from_str(text).map_err(|_| (400, "MalformedPolicyDocument", text.clone()));
+    let policy = form.get("Policy").map(read).transpose()?;
+    Ok(Assumed { role: field("RoleArn")?, token: field("WebIdentityToken")?, name, seconds, policy })
+}
+
+pub(super) fn assume(account: &Account, asked: &Assumed<'_>) -> Result<String, Refusal> {
+    let (arn, name, seconds) = (asked.role, asked.name, asked.seconds);
+    let (provider, claims) = verify(account, asked.token)?;
     let denied = || (403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity".to_owned());
     let mut state = account.lock();
     let role = state.roles.get(arn).ok_or_else(denied)?;
@@ -116,7 +134,7 @@ fn assume(account: &Account, asked: &Asked) -> Result<String, Refusal> {
     if !policy::trusts(&role.trust, &federated, &conditions.into()) {
         return Err(denied());
     }
-    let policies = [Some(role.permissions.clone()), session_policy].into_iter().flatten().collect();
+    let policies = [Some(role.permissions.clone()), asked.policy.clone()].into_iter().flatten().collect();
     state.made += 1;
     let (id, secret) = (format!("ASIA{:016}", state.made), format!("sEsSiOn+{:032}", state.made));
     let token = format!("token/of+session={:040}", state.made);
@@ -152,7 +170,8 @@ fn verify(account: &Account, token: &str) -> Result<(String, BTreeMap<&'static s
     let (header, claims) = (json(decode(head)?)?, json(decode(body)?)?);
     let issuer = claims["iss"].as_str().unwrap_or_default();
     let provider = account.lock().providers.values().find(|provider| provider.issuer == issuer).cloned();
-    let provider = provider.ok_or_else(|| invalid("No OpenIDConnect provider found in your account for that issuer"))?;
+    let provider =
+        provider.ok_or_else(|| invalid("No OpenIDConnect provider found in your account for that issuer"))?;
     let signed = format!("{head}.{body}");
     let signature = decode(signature)?;
     let good = |point: &Vec<u8>| {
@@ -208,9 +227,8 @@ fn form(body: &[u8]) -> BTreeMap<String, String> {
     let decode = |text: &str| {
         let (mut out, mut bytes) = (Vec::new(), text.bytes());
         while let Some(byte) = bytes.next() {
-            let digits = |a: Option<u8>, b: Option<u8>| {
-                u8::from_str_radix(std::str::from_utf8(&[a?, b?]).ok()?, 16).ok()
-            };
+            let digits =
+                |a: Option<u8>, b: Option<u8>| u8::from_str_radix(std::str::from_utf8(&[a?, b?]).ok()?, 16).ok();
             out.push(match byte {
                 b'+' => b' ',
                 b'%' => digits(bytes.next(), bytes.next()).unwrap_or(b'%'),
