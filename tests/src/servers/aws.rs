@@ -162,7 +162,11 @@ impl Aws {
     /// A metadata service of a machine whose role has these keys: of version 2, or of version 1 alone. It answers until
     /// the test ends.
     pub fn metadata(&self, keys: &Keys, version_two: bool) -> io::Result<String> {
-        metadata::serve(keys.clone(), version_two)
+        let token = format!("token/of+{}", keys.id);
+        if let Some(known) = self.lock().keys.get_mut(&keys.id) {
+            known.token = Some(token.clone());
+        }
+        metadata::serve(Keys { token: Some(token), ..keys.clone() }, version_two)
     }
 
     /// What was asked for, in order: `sts.ACTION` and `secretsmanager.ACTION`.

@@ -78,6 +78,8 @@ fn by_code(code: &str, status: u16, patience: impl FnOnce() -> Option<Duration>)
         _ => match status {
             401 | 403 => SourceFault::Denied,
             429 => SourceFault::Busy(patience().unwrap_or(PATIENCE)),
+            // It says that all is well, and cannot be read.
+            200..300 => SourceFault::Garbage,
             _ => SourceFault::Unavailable,
         },
     }
@@ -97,6 +99,7 @@ mod tests {
         assert_eq!(fault("InvalidParameterException", 400), SourceFault::Reference);
         assert_eq!(fault("InternalServiceError", 500), SourceFault::Unavailable);
         assert_eq!(fault("", 403), SourceFault::Denied);
+        assert_eq!(fault("", 200), SourceFault::Garbage);
         assert_eq!(fault("", 302), SourceFault::Unavailable);
         assert_eq!(by_code("", 429, || Some(Duration::from_secs(7))), SourceFault::Busy(Duration::from_secs(7)));
     }

@@ -39,7 +39,7 @@ fn answer(stream: &TcpStream, keys: &Keys, version_two: bool) -> io::Result<()> 
         first if first.starts_with(&role) => {
             let keys = json!({
                 "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-01-01T00:00:00Z", "AccessKeyId": keys.id,
-                "SecretAccessKey": keys.secret, "Token": "", "Expiration": "2099-01-01T00:00:00Z",
+                "SecretAccessKey": keys.secret, "Token": keys.token, "Expiration": "2099-01-01T00:00:00Z",
             });
             (200, keys.to_string())
         }
