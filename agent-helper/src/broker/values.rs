@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_policy::Slot;
-use avouch_sources::SourceFault;
-use avouch_words::Secret;
+use avouch_sources::{Source, SourceFault};
+use avouch_words::{Reference, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -30,6 +30,17 @@ pub(crate) struct Values {
     /// What must not come back.
     pub(crate) needles: Arc<Needles>,
     held: Vec<Held>,
+    versions: Vec<Version>,
+}
+
+/// Which version of what was read, of a source that counts them.
+pub(crate) struct Version {
+    /// From where.
+    pub(crate) source: Arc<dyn Source>,
+    /// What.
+    pub(crate) reference: Reference,
+    /// Which.
+    pub(crate) version: String,
 }
 
 /// Values on their way into fields.
@@ -43,6 +54,11 @@ impl Values {
     /// Whether every lease that they came with still holds.
     pub(crate) fn is_live(&self, boot: Duration) -> bool {
         self.held.iter().all(|held| held.is_live(boot))
+    }
+
+    /// Whether no source knows of a newer one than what was read.
+    pub(crate) fn is_current(&self) -> bool {
+        self.versions.iter().all(|read| read.source.is_current(&read.reference, &read.version))
     }
 
     /// When the first of their leases ends; none if nothing is owed for them.
@@ -87,10 +103,10 @@ impl Rendering {
         Ok(())
     }
 
-    /// All of them, with what they were leased by.
-    pub(crate) fn done(self, held: Vec<Held>) -> Result<Values, SourceFault> {
+    /// All of them, with what they were leased by and which versions they are.
+    pub(crate) fn done(self, held: Vec<Held>, versions: Vec<Version>) -> Result<Values, SourceFault> {
         let needles = Needles::new(self.needles.iter().map(Secret::expose)).map_err(|_| SourceFault::Garbage)?;
-        Ok(Values { filled: self.filled, needles: Arc::new(needles), held })
+        Ok(Values { filled: self.filled, needles: Arc::new(needles), held, versions })
     }
 }
 

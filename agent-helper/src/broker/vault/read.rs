@@ -1,7 +1,7 @@
 //! One read of all that a permit fills.
 
 use super::gate::Gate;
-use crate::broker::values::{Rendering, Values};
+use crate::broker::values::{Rendering, Values, Version};
 use crate::leases::{Leases, Taken, Taking};
 use avouch_policy::{Permit, Slot};
 use avouch_sources::{Entrant, Part, Source, SourceFault, Wanted};
@@ -53,14 +53,17 @@ impl Asked {
 impl Reader {
     pub(super) async fn read(&self, asked: &Asked) -> Result<Arc<Values>, SourceFault> {
         let mut rendering = Rendering::default();
-        let mut held = Vec::new();
+        let (mut held, mut versions) = (Vec::new(), Vec::new());
         for fill in &asked.fills {
             let taken = self.one(&fill.source, &fill.wanted).await?;
             let value = taken.lease.part(Part::Value).ok_or(SourceFault::Garbage)?;
             rendering.fill(&fill.slot, value)?;
             held.extend(taken.held);
+            if let (Some((source, _)), Some(version)) = (self.sources.get(&fill.source), taken.lease.version) {
+                versions.push(Version { source: source.clone(), reference: fill.wanted.reference.clone(), version });
+            }
         }
-        let values = rendering.done(held)?;
+        let values = rendering.done(held, versions)?;
         // What ended while the rest was read is not used.
         if values.is_live(self.clock.boot()) { Ok(Arc::new(values)) } else { Err(SourceFault::Unavailable) }
     }

@@ -64,6 +64,9 @@ impl Kept {
     }
 
     fn is_good(&self, now: Duration) -> bool {
+        if !self.values.is_current() {
+            return false;
+        }
         match self.values.leased_until() {
             Some(_) => self.values.is_live(now) && now < self.used + IDLE,
             None => now < self.until,

@@ -20,6 +20,8 @@ struct Fake {
     fault: Mutex<Option<SourceFault>>,
     /// How long a lease lasts; none for values without one.
     life: Mutex<Option<Duration>>,
+    /// Whether it was told of a change since it was read.
+    changed: AtomicBool,
     /// Hangs until told.
     hangs: AtomicBool,
     go_on: Notify,
@@ -70,6 +72,8 @@ impl Source for Fake {
                 return Err(fault);
             }
             let mut lease = Lease::of(Secret::new(self.value.lock().unwrap().clone()));
+            lease.version = Some("first".to_owned());
+            self.changed.store(false, Ordering::SeqCst);
             let life = *self.life.lock().unwrap();
             if let Some(life) = life {
                 let (id, expires) = (format!("lease-{number}"), self.clock.now().plus(life));
@@ -80,6 +84,10 @@ impl Source for Fake {
             }
             Ok(lease)
         })
+    }
+
+    fn is_current(&self, _: &Reference, version: &str) -> bool {
+        version == "first" && !self.changed.load(Ordering::SeqCst)
     }
 
     fn revoke<'a>(&'a self, owed: &'a Obligation, _: &'a dyn avouch_sources::Entrant) -> Doing<'a, ()> {
@@ -124,6 +132,7 @@ fn rig(names: &[&'static str]) -> Rig {
         value: Mutex::new(b"long-enough".to_vec()),
         fault: Mutex::default(),
         life: Mutex::default(),
+        changed: AtomicBool::new(false),
         hangs: AtomicBool::new(false),
         go_on: Notify::new(),
         lies: AtomicBool::new(false),
@@ -221,6 +230,24 @@ async fn values_are_kept_for_a_moment_per_instance_and_swept_when_it_is_over() {
     assert!(kept(&rig).is_empty());
     rig.vault.values(&permit("x")).await.unwrap();
     assert_eq!(rig.sources["s"].reads(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_of_which_its_source_knows_a_newer_one_is_used_no_more() {
+    let rig = rig(&["s"]);
+    rig.vault.values(&permit("x")).await.unwrap();
+    rig.vault.values(&permit("x")).await.unwrap();
+    assert_eq!(rig.sources["s"].reads(), 1);
+    rig.sources["s"].set("rotated-value");
+    rig.sources["s"].changed.store(true, Ordering::SeqCst);
+    assert_eq!(sent(&rig.vault.values(&permit("x")).await.unwrap()), "Bearer rotated-value");
+    assert_eq!(rig.sources["s"].reads(), 2);
+    // Taken away: what was read before is no answer, though its time is not over.
+    rig.sources["s"].changed.store(true, Ordering::SeqCst);
+    rig.sources["s"].fails(Some(SourceFault::Missing));
+    assert_eq!(rig.vault.values(&permit("x")).await.map(drop), Err(SourceFault::Missing));
+    rig.vault.sweep();
+    assert!(kept(&rig).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
