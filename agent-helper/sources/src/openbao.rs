@@ -4,6 +4,7 @@
 mod answer;
 mod client;
 mod database;
+mod entry;
 mod fault;
 mod held;
 mod kv;
@@ -33,7 +34,7 @@ use login::Entered;
 use reference::Place;
 
 use crate::file::PrivateFile;
-use crate::{Doing, Entrant, Lease, Obligation, Obligations, Source, SourceFault, Wanted};
+use crate::{About, Doing, Entrant, Lease, Obligation, Obligations, Source, SourceFault, Wanted};
 
 /// An OpenBao or a Vault.
 pub struct OpenBao {
@@ -88,6 +89,19 @@ impl Source for OpenBao {
 
     fn kind(&self) -> &'static str {
         "openbao"
+    }
+
+    fn about(&self) -> About {
+        self.told()
+    }
+
+    fn try_entry<'a>(
+        &'a self,
+        entrant: &'a dyn Entrant,
+        sought: Option<&'a Wanted>,
+        _owed: &'a dyn Obligations,
+    ) -> Doing<'a, crate::Entered> {
+        Box::pin(self.try_as(entrant, sought))
     }
 
     fn check_reference(&self, reference: &Reference) -> Result<(), String> {
