@@ -290,6 +290,8 @@ impl Helper {
             task("workload", |stop| serve(workload, peer::connections(workload_listener), stop)),
             task("admin", |stop| serve(admin, peer::connections(admin_listener), stop)),
         ];
+        let watched = readiness.clone();
+        tasks.push(task("supervisor", |stop| config::supervisor::tell(watched, stop)));
         if let Some(health) = health {
             tasks.push(task("health", |stop| health.run(readiness, Arc::new(move || telling.page()), stop)));
         }

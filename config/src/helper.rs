@@ -94,7 +94,7 @@ impl HelperConfig {
             issuer,
             state_dir: paths.helper_state(),
             runtime_dir: paths.helper_runtime(),
-            join_token: None,
+            join_token: paths.join_token().map(JoinToken::File),
             seal_key_file: paths.helper_seal_key(),
             operators: settings::default_operators(),
             sources: Vec::new(),
@@ -123,7 +123,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
         root.must("issuer", "write where the issuer is, such as issuer = \"issuer.example:8443\"", parse::host_port);
     let state_dir = root.or("state_dir", paths.helper_state(), parse::path);
     let runtime_dir = root.or("runtime_dir", paths.helper_runtime(), parse::socket_dir);
-    let join_token = root.or("join_token_file", None, |value| match value.text()? {
+    let join_token = root.or("join_token_file", paths.join_token().map(JoinToken::File), |value| match value.text()? {
         "-" => Some(Some(JoinToken::Stdin)),
         _ => parse::path(value).map(|path| Some(JoinToken::File(path))),
     });

@@ -18,6 +18,7 @@ mod server;
 mod settings;
 pub mod source;
 mod start_error;
+pub mod supervisor;
 pub mod telemetry;
 
 pub use crash::crash_point;

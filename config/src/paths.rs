@@ -37,12 +37,19 @@ pub struct Paths {
     pub state: PathBuf,
     /// Sockets, and what does not survive a reboot.
     pub runtime: PathBuf,
+    /// Where a supervisor put secrets for this process alone (`$CREDENTIALS_DIRECTORY`), if it did.
+    pub credentials: Option<PathBuf>,
 }
 
 impl Paths {
     /// Those of the system: `/etc/avouch`, `/var/lib/avouch`, `/run/avouch`.
     pub fn system() -> Self {
-        Self { config: "/etc/avouch".into(), state: "/var/lib/avouch".into(), runtime: "/run/avouch".into() }
+        Self {
+            config: "/etc/avouch".into(),
+            state: "/var/lib/avouch".into(),
+            runtime: "/run/avouch".into(),
+            credentials: credentials(|name| std::env::var_os(name)),
+        }
     }
 
     /// Those of the user who runs the program (XDG base directories); none without a home directory.
@@ -57,7 +64,7 @@ impl Paths {
 
     /// All below one directory.
     pub fn below(dir: &Path) -> Self {
-        Self { config: dir.join("config"), state: dir.join("state"), runtime: dir.join("run") }
+        Self { config: dir.join("config"), state: dir.join("state"), runtime: dir.join("run"), credentials: None }
     }
 
     fn of_user(variable: impl Fn(&str) -> Option<OsString>, uid: u32) -> Option<Self> {
@@ -69,7 +76,7 @@ impl Paths {
         let runtime = dir("XDG_RUNTIME_DIR")
             .or_else(|| Some(PathBuf::from(format!("/run/user/{uid}"))).filter(|path| path.is_dir()))
             .map_or_else(|| state.join("run"), |path| path.join("avouch"));
-        Some(Self { config, state, runtime })
+        Some(Self { config, state, runtime, credentials: credentials(&variable) })
     }
 
     /// The issuer's settings.
@@ -84,12 +91,22 @@ impl Paths {
 
     /// The key that seals the issuer's authorities.
     pub fn server_seal_key(&self) -> PathBuf {
-        self.config.join("server-seal.key")
+        self.given(SERVER_SEAL).unwrap_or_else(|| self.config.join("server-seal.key"))
     }
 
     /// The key that seals the helper's store of credentials.
     pub fn helper_seal_key(&self) -> PathBuf {
-        self.config.join("helper-seal.key")
+        self.given(HELPER_SEAL).unwrap_or_else(|| self.config.join("helper-seal.key"))
+    }
+
+    /// The join token that a supervisor gave, if it did.
+    pub fn join_token(&self) -> Option<PathBuf> {
+        self.given(JOIN_TOKEN)
+    }
+
+    fn given(&self, name: &str) -> Option<PathBuf> {
+        let file = self.credentials.as_ref()?.join(name);
+        file.is_file().then_some(file)
     }
 
     /// The issuer's state directory.
@@ -113,6 +130,15 @@ impl Paths {
     }
 }
 
+fn credentials(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    variable("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// What the credentials are called in a unit (`LoadCredential=`).
+const SERVER_SEAL: &str = "avouch.server-seal";
+const HELPER_SEAL: &str = "avouch.helper-seal";
+const JOIN_TOKEN: &str = "avouch.join-token";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +155,21 @@ mod tests {
         assert_eq!(paths.server_config(), Path::new("/home/a/.config/avouch/server.toml"));
         assert_eq!(paths.runtime, Path::new("/home/a/.local/share/avouch/run"));
         assert_eq!(Paths::of_user(set(&[]), 7), None);
+    }
+
+    #[test]
+    fn what_a_supervisor_gave_stands_for_what_lies_in_etc_and_only_if_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths { credentials: Some(dir.path().to_owned()), ..Paths::below(Path::new("/x")) };
+        assert_eq!(paths.server_seal_key(), Path::new("/x/config/server-seal.key"));
+        assert_eq!((paths.helper_seal_key(), paths.join_token()), ("/x/config/helper-seal.key".into(), None));
+        for name in [SERVER_SEAL, HELPER_SEAL, JOIN_TOKEN] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        assert_eq!(paths.server_seal_key(), dir.path().join("avouch.server-seal"));
+        assert_eq!(paths.helper_seal_key(), dir.path().join("avouch.helper-seal"));
+        assert_eq!(paths.join_token(), Some(dir.path().join("avouch.join-token")));
+        let relative = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| OsString::from("here"));
+        assert_eq!(credentials(relative), None);
     }
 }

@@ -11,7 +11,7 @@ use avouch_audit::field::Outside;
 use avouch_audit::record::IssuerEvent;
 use avouch_config::{
     ADMIN_SOCKET, DATABASE_FILE, Health, LastFault, Owner, Readiness, RsaKey, ServerConfig, StartError, check_outside,
-    listen_tcp, make_private_dir, make_shared_dir, read_secret,
+    listen_tcp, make_private_dir, make_shared_dir, read_secret, supervisor,
 };
 use avouch_core::authority::JwtSigner;
 use avouch_keys::{Absent, KeyFile, SealedKeys};
@@ -172,6 +172,11 @@ impl Issuer {
         tasks.keep("authorities", Arc::clone(&app), async |app| tend::authorities(&app).await);
         tasks.keep("heads", Arc::clone(&app), async |app| tend::heads(&app).await);
         tasks.keep("prune", Arc::clone(&app), async |app| tend::prune(&app).await);
+        let (watched, stop) = (ready.clone(), app.shutdown.clone());
+        tasks.spawn("supervisor", async move {
+            supervisor::tell(watched, stop).await;
+            Ok(())
+        });
         if let Some(health) = health {
             let (told, stop) = (Arc::clone(&app), app.shutdown.clone());
             tasks.spawn("health", async move {
