@@ -54,7 +54,9 @@ impl From<StartError> for Failed {
 fn run(arguments: Arguments) -> Result<(), Failed> {
     lifecycle::harden()?;
     lifecycle::refuse_secrets_in_environment(std::env::vars_os())?;
-    let paths = Paths::of_caller().ok_or(StartError::NoPlace)?;
+    // What settings that are named leave out is the system's for a user without a home.
+    let named = || arguments.config.is_some().then(Paths::system);
+    let paths = Paths::of_caller().or_else(named).ok_or(StartError::NoPlace)?;
     let file = arguments.config.unwrap_or_else(|| paths.helper_config());
     let config = HelperConfig::load(&file, &paths)?;
     telemetry::init(config.log)?;
