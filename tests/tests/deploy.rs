@@ -1,4 +1,10 @@
-//! The snippets of `deploy/` are read as what they are, and give an agent no more than the helper's sockets.
+//! What lies in `deploy/` is read as what it is: compose files by a linter of them, units by systemd's own tools, settings by
+//! the programs' parser; it gives an agent no more than the helper's sockets. No engine runs any of it here.
+
+#[path = "deploy/stack.rs"]
+mod stack;
+#[path = "deploy/units.rs"]
+mod units;
 
 use avouch::args::Cli;
 use clap::Parser as _;
