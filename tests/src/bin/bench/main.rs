@@ -6,6 +6,8 @@ mod identity;
 mod load;
 mod peers;
 mod proxy;
+mod scale;
+mod sources;
 
 use std::io;
 use std::time::Duration;
@@ -18,11 +20,15 @@ async fn main() -> io::Result<()> {
         [] => {
             identity::measure().await?;
             proxy::measure().await?;
+            sources::measure().await?;
+            scale::measure().await?;
             contained::measure().await
         }
         ["contained"] => contained::measure().await,
         ["identity"] => identity::measure().await,
         ["proxy"] => proxy::measure().await,
+        ["scale"] => scale::measure().await,
+        ["sources"] => sources::measure().await,
         // Those below are processes that the bench starts itself.
         ["tool"] => proxy::serve_tool().await,
         ["forwarders", plain, secure, ca] => {
@@ -30,6 +36,13 @@ async fn main() -> io::Result<()> {
             proxy::serve_forwarders(port(plain)?, port(secure)?, ca).await
         }
         ["fetch", count] => identity::fetch(count.parse().map_err(io::Error::other)?).await,
+        ["watch", seconds] => scale::watch(seconds.parse().map_err(io::Error::other)?).await,
+        ["each", origin, count] => {
+            let count: usize = count.parse().map_err(io::Error::other)?;
+            let urls: Vec<String> = (0..count).map(|n| format!("{origin}/{n}")).collect();
+            println!("{}", serde_json::to_string(&[load::each(&urls).await?, load::each(&urls).await?])?);
+            Ok(())
+        }
         ["load", url, connections, seconds] => {
             let connections = connections.parse().map_err(io::Error::other)?;
             let span = Duration::from_secs_f64(seconds.parse().map_err(io::Error::other)?);
@@ -37,7 +50,7 @@ async fn main() -> io::Result<()> {
             println!("{}", serde_json::to_string(&seen)?);
             Ok(())
         }
-        _ => Err(io::Error::other("usage: avouch-bench [identity|proxy|contained]")),
+        _ => Err(io::Error::other("usage: avouch-bench [identity|proxy|sources|scale|contained]")),
     }
 }
 

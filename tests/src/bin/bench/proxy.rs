@@ -191,7 +191,7 @@ fn brokered_load(made: &Installation, url: &str, connections: u32) -> io::Result
     answer(&mut bench_under_run(made, &["load", url, &connections.to_string(), SPAN]))
 }
 
-fn bench(arguments: &[&str]) -> Command {
+pub fn bench(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap_or_default());
     command.args(arguments).env_remove("HTTP_PROXY").env_remove("HTTPS_PROXY");
     command
@@ -223,7 +223,7 @@ fn with_cpu(pid: u32, work: impl FnOnce() -> io::Result<Value>) -> io::Result<Va
 }
 
 /// User and system time of a process in microseconds; the kernel counts in ticks of 10 ms.
-fn cpu_us(pid: u32) -> io::Result<u64> {
+pub fn cpu_us(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> =
         stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
