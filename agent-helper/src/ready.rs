@@ -24,6 +24,8 @@ pub struct Ready {
 impl Ready {
     /// Looks until the shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
+        // Who waits for a start is told soon; an issuer that is away is not looked for at that pace.
+        let mut pause = FIRST_LOOK;
         loop {
             let now = self.look();
             self.told.send_if_modified(|told| {
@@ -33,8 +35,9 @@ impl Ready {
             });
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+            pause = (pause * 2).min(LOOK);
         }
     }
 
@@ -47,4 +50,5 @@ impl Ready {
     }
 }
 
+const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(250);

@@ -1,6 +1,8 @@
 //! What lies in `deploy/` is read as what it is: compose files by a linter of them, units by systemd's own tools, settings by
 //! the programs' parser; it gives an agent no more than the helper's sockets. No engine runs any of it here.
 
+#[path = "deploy/openbao.rs"]
+mod openbao;
 #[path = "deploy/stack.rs"]
 mod stack;
 #[path = "deploy/units.rs"]
