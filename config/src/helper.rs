@@ -123,10 +123,11 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
         root.must("issuer", "write where the issuer is, such as issuer = \"issuer.example:8443\"", parse::host_port);
     let state_dir = root.or("state_dir", paths.helper_state(), parse::path);
     let runtime_dir = root.or("runtime_dir", paths.helper_runtime(), parse::socket_dir);
-    let join_token = root.or("join_token_file", paths.join_token().map(JoinToken::File), |value| match value.text()? {
-        "-" => Some(Some(JoinToken::Stdin)),
-        _ => parse::path(value).map(|path| Some(JoinToken::File(path))),
-    });
+    let join_token =
+        root.or("join_token_file", paths.join_token().map(JoinToken::File), |value| match value.text()? {
+            "-" => Some(Some(JoinToken::Stdin)),
+            _ => parse::path(value).map(|path| Some(JoinToken::File(path))),
+        });
     let seal_key_file = root.or("seal_key_file", paths.helper_seal_key(), parse::path);
     let operators = settings::operators(root);
     let sources = source::sources(root);
