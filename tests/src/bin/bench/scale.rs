@@ -46,7 +46,7 @@ async fn lookup() -> io::Result<()> {
     let csr = node::request()?.1;
     let mut figures = serde_json::Map::new();
     let mut registered = 0;
-    for size in SIZES {
+    for (turn, size) in SIZES.into_iter().enumerate() {
         let begun = Instant::now();
         registered = fill(&admin, registered, size, begun).await?;
         let mut node = issuer::node_client::NodeClient::new(joined.channel.clone());
@@ -54,7 +54,7 @@ async fn lookup() -> io::Result<()> {
         for look in 0..LOOKS {
             // Another agent each time, so that none is at hand from the look before.
             let agent = format!("agent-{}", look * (registered / LOOKS));
-            let instance = instance(look);
+            let instance = instance(turn * 1_000 + look);
             let order = issuer::X509Order { agent, instance, csr: csr.clone() };
             let sent = Instant::now();
             let reply = node.sign_x509(issuer::SignX509Request { orders: vec![order] }).await;
