@@ -1,6 +1,10 @@
 //! Foreign SPIFFE clients against the Workload API. All meet once, for somewhat more than a minute in which SVIDs live
 //! ten seconds and authorities one minute; each test looks at what one of them saw. `tests/run` installs them and names
-//! their folder in `AVOUCH_INTEROP`. `tests/rotation` does the same for longer.
+//! their folder in `AVOUCH_INTEROP`. `tests/rotation` does the same for longer. The two hosts are here as well, as all of
+//! these mostly wait, and may do so at once.
+
+#[path = "interop/two_hosts.rs"]
+mod two_hosts;
 
 use avouch_tests::meeting::{BRISK, Said, clients, installed, meet};
 use avouch_tests::{Installation, World};

@@ -83,6 +83,9 @@ pub async fn each(urls: &[String]) -> io::Result<Vec<u64>> {
     Ok(times)
 }
 
+/// A line more in the head of every request.
+pub const HEADER: &str = "BENCH_HEADER";
+
 struct Target {
     head: Vec<u8>,
     host: String,
@@ -107,10 +110,11 @@ impl Target {
             .map(|value| value.trim_start_matches("http://").trim_end_matches('/').parse().map_err(io::Error::other))
             .transpose()?;
         let form = if secure || proxy.is_none() { format!("/{path}") } else { url.to_owned() };
+        let header = std::env::var(HEADER).map(|line| line + "\r\n").unwrap_or_default();
         let tls = if secure { Some(connector()?) } else { None };
         Ok(Self {
             head: format!(
-                "GET {form} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nUser-Agent: avouch-bench\r\n\r\n"
+                "GET {form} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nUser-Agent: avouch-bench\r\n{header}\r\n"
             )
             .into_bytes(),
             host: host.to_owned(),

@@ -3,6 +3,7 @@
 
 mod contained;
 mod identity;
+mod issuers;
 mod load;
 mod peers;
 mod proxy;
@@ -21,11 +22,13 @@ async fn main() -> io::Result<()> {
             identity::measure().await?;
             proxy::measure().await?;
             sources::measure().await?;
+            issuers::measure().await?;
             scale::measure().await?;
             contained::measure().await
         }
         ["contained"] => contained::measure().await,
         ["identity"] => identity::measure().await,
+        ["issuers"] => issuers::measure().await,
         ["proxy"] => proxy::measure().await,
         ["scale"] => scale::measure().await,
         ["sources"] => sources::measure().await,
@@ -50,7 +53,7 @@ async fn main() -> io::Result<()> {
             println!("{}", serde_json::to_string(&seen)?);
             Ok(())
         }
-        _ => Err(io::Error::other("usage: avouch-bench [identity|proxy|sources|scale|contained]")),
+        _ => Err(io::Error::other("usage: avouch-bench [identity|issuers|proxy|sources|scale|contained]")),
     }
 }
 
