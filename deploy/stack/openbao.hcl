@@ -1,7 +1,7 @@
 # The OpenBao of deploy/stack/compose.yaml.
-ui            = false
-api_addr      = "https://openbao:8200"
-disable_mlock = true
+ui           = false
+api_addr     = "https://openbao:8200"
+cluster_addr = "https://openbao:8201"
 
 listener "tcp" {
   address       = "0.0.0.0:8200"
@@ -9,6 +9,7 @@ listener "tcp" {
   tls_key_file  = "/tls/openbao.key"
 }
 
-storage "file" {
-  path = "/openbao/file"
+storage "raft" {
+  path    = "/openbao/file"
+  node_id = "openbao"
 }

@@ -23,6 +23,7 @@ fn the_stacks_settings_let_an_agents_call_have_its_secret_from_the_stacks_openba
         let text =
             text.replace("\"/tls", &format!("\"{tls}")).replace("0.0.0.0:8200", &format!("127.0.0.1:{bao_port}"));
         let text = text.replace("openbao:8200", &format!("localhost:{bao_port}"));
+        let text = text.replace("openbao:8201", &format!("localhost:{}", bao_port.saturating_add(1)));
         let text = text.replace("issuer:8446", &format!("localhost:{public_port}"));
         text.replace("0.0.0.0:8446", &format!("127.0.0.1:{public_port}"))
             .replace("/openbao/file", &at("file").display().to_string())
