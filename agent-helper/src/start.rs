@@ -30,12 +30,13 @@ use crate::sources;
 use crate::spool::{Spool, SpoolFault};
 use crate::stale::StaleWatch;
 use crate::sync::Follower;
-use crate::workload::{self, CALLS_AT_ONCE, CALLS_PER_SECOND, Gate, STREAMS, STREAMS_OF_UID, Workload};
+use crate::workload::{self, CALLS_AT_ONCE, CALLS_PER_SECOND, Gate, Reveals, STREAMS, STREAMS_OF_UID, Workload};
 use avouch_audit::field::Outside;
 use avouch_audit::record::HelperEvent;
 use avouch_config::{self as config, Health, HelperConfig, LastFault, Owner, Readiness, StartError};
 use avouch_sources::{SealedStore, Source};
 use avouch_wire::local::helper_server::HelperServer;
+use avouch_wire::local::reveals_server::RevealsServer;
 use avouch_wire::tls;
 use avouch_wire::unix::{self, Slots, Taken, roots};
 use avouch_wire::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
@@ -171,6 +172,7 @@ impl Helper {
             journal: journal.clone(),
             clock: clock.clone(),
         });
+        let reveals = Reveals::new(desk.clone(), broker.clone());
         let workload = Workload::new(desk, Slots::new(STREAMS, STREAMS_OF_UID));
         let admin = Local::new(Arc::new(local::Desk {
             operators: config.operators.iter().map(|operator| operator.uid).collect(),
@@ -195,6 +197,7 @@ impl Helper {
             },
             sealed,
             broker: broker.clone(),
+            leases: leases.clone(),
             clock: clock.clone(),
         }));
         let open_sessions = sessions.clone();
@@ -273,7 +276,8 @@ impl Helper {
 
         let gate = Gate::new(Arc::new(UidLimit::new(CALLS_PER_SECOND, CALLS_AT_ONCE, clock)));
         let workload = SpiffeWorkloadApiServer::new(workload).max_decoding_message_size(MAX_MESSAGE);
-        let workload = server().layer(gate).add_service(workload);
+        let reveals = RevealsServer::new(reveals).max_decoding_message_size(MAX_MESSAGE);
+        let workload = server().layer(gate).add_service(workload).add_service(reveals);
         let admin = server().add_service(HelperServer::new(admin).max_decoding_message_size(MAX_MESSAGE));
         let address = health.as_ref().map(Health::address);
         let mut tasks = vec![

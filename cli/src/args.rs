@@ -4,6 +4,7 @@ mod bound;
 mod credential;
 mod federate;
 mod first_day;
+mod lease;
 mod secret;
 mod source;
 
@@ -11,6 +12,7 @@ pub use bound::Bound;
 pub use credential::{CredentialCreate, CredentialVerb};
 pub use federate::{FederateVerb, Federated, JwksVerb, Ordered};
 pub use first_day::{Completions, Import, ManPages, Shell, Why};
+pub use lease::{Exec, How, LeaseVerb, With};
 pub use secret::{PresetVerb, SecretPut, SecretVerb};
 pub use source::{SourceTest, SourceVerb};
 
@@ -61,6 +63,11 @@ pub enum Command {
         before_help = "Examples:\n  avouch run -- claude                              under `avouch dev`: as the agent claude\n  avouch run --agent researcher -- python agent.py\n  avouch run --agent researcher --contain=strict -- python agent.py\n  avouch run --agent researcher --contain --explain -- python agent.py\n  avouch run --agent researcher -- sh -c 'curl https://api.example.test/repos/x'"
     )]
     Run(Run),
+    /// Run a program that has to hold a value itself. The credential's binding has to reveal it.
+    #[command(
+        before_help = "Examples:\n  avouch exec --agent researcher --with db=env -- psql\n  avouch exec --with token=env:GITHUB_TOKEN -- gh pr list     inside a session\n  avouch exec --with db=memfd -- sh -c 'tool --password-file \"$DB_PASSWORD_FD\"'"
+    )]
+    Exec(Exec),
     /// Run the issuer.
     #[command(before_help = "Example:\n  avouch server --config /etc/avouch/server.toml")]
     Server(Daemon),
@@ -122,6 +129,13 @@ pub enum Command {
         /// Verb.
         #[command(subcommand)]
         verb: GrantVerb,
+    },
+    /// What this node's helper owes to sources.
+    #[command(before_help = "Example:\n  avouch lease list")]
+    Lease {
+        /// Verb.
+        #[command(subcommand)]
+        verb: LeaseVerb,
     },
     /// Denials that are felt at once.
     #[command(before_help = "Example:\n  avouch lock create --agent researcher --reason 'odd calls'")]

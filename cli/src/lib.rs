@@ -67,6 +67,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let context = Context { directories, output };
     match cli.command {
         Command::Run(order) => verbs::run::run(&context, order),
+        Command::Exec(order) => verbs::exec::run(&context, order),
         Command::DemoAgent => demo::agent().map(|()| 0),
         Command::Demo => demo::run(output).map(|()| 0),
         Command::Preset { verb } => verbs::preset::run(output, &verb).map(|()| 0),
@@ -96,6 +97,7 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Secret { verb } => verbs::secret::run(context, verb).await,
         Command::Source { verb } => verbs::source::run(context, verb).await,
         Command::Grant { verb } => verbs::grant::run(context, verb).await,
+        Command::Lease { verb } => verbs::lease::run(context, verb).await,
         Command::Lock { verb } => verbs::lock::run(context, verb).await,
         Command::Federate { verb } => verbs::federate::run(context, verb).await,
         Command::Jwks { verb } => verbs::jwks::run(context, &verb).await,

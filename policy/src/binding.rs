@@ -38,6 +38,10 @@ pub const MAX_CA_CERTIFICATES: usize = 16;
 /// The most facts that a binding may require.
 pub const MAX_REQUIRES: usize = 16;
 
+/// Where nothing goes: what is bound here is for programs that hold the value, and no name below `invalid` is anybody's
+/// (RFC 2606 §2).
+pub const NOWHERE: &str = "https://nowhere.invalid";
+
 /// A binding as it is written, not yet checked. Unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +76,29 @@ pub struct BindingSpec {
     /// `data` lets the bodies of requests speak of placeholders: a conversation may, an upload may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placeholder_in_body: Option<PlaceholderInBody>,
+    /// A program of the agent's may hold the value itself, with `avouch exec`; without it nothing gives it out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reveal: bool,
+    /// When a value is replaced by the next one although it is still good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<RotateSpec>,
+}
+
+/// When a value is replaced by the next one although it is still good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSpec {
+    /// After so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_seconds: Option<u32>,
+    /// After so many uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_uses: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a placeholder is that stands in a body.
@@ -105,6 +132,8 @@ pub struct Binding {
     environment: Option<Environment>,
     requires: BTreeSet<Selector>,
     placeholder_in_body: Option<PlaceholderInBody>,
+    reveal: bool,
+    rotate: Option<RotateSpec>,
     canonical: Vec<u8>,
     digest: Digest,
 }
@@ -133,6 +162,8 @@ pub enum Mismatch {
     Requires,
     /// The credential is filled in another header than the one in which its placeholder stands.
     Slot,
+    /// The value is put into requests, and given out to nobody.
+    Reveal,
 }
 
 impl Mismatch {
@@ -145,6 +176,7 @@ impl Mismatch {
             Self::Query => "query",
             Self::Requires => "requires",
             Self::Slot => "slot",
+            Self::Reveal => "reveal",
         }
     }
 }
@@ -209,6 +241,16 @@ impl Binding {
         self.placeholder_in_body.is_none()
     }
 
+    /// Whether a program of the agent's may hold the value itself.
+    pub fn reveals(&self) -> bool {
+        self.reveal
+    }
+
+    /// When a value is replaced although it is still good.
+    pub fn rotate(&self) -> Option<RotateSpec> {
+        self.rotate
+    }
+
     /// The canonical JSON (RFC 8785) of the checked binding: what travels, what is stored and what is hashed.
     pub fn canonical_json(&self) -> &[u8] {
         &self.canonical
@@ -259,6 +301,8 @@ impl Binding {
             environment: self.environment.as_ref().map(Environment::spec),
             requires: self.requires.iter().map(ToString::to_string).collect(),
             placeholder_in_body: self.placeholder_in_body,
+            reveal: self.reveal,
+            rotate: self.rotate,
         }
     }
 }

@@ -6,9 +6,11 @@ mod chosen;
 mod denial;
 mod permit;
 mod permitted;
+mod reveal;
 
 pub use denial::{Denial, Miss, Reason};
 pub use permit::{Dial, Fill, Passage, Permit};
+pub use reveal::{RevealPermit, decide_reveal};
 
 use crate::placeholder::{self, Place, Placed};
 use crate::request::CanonicalRequest;
@@ -48,17 +50,8 @@ pub enum Verdict {
 pub fn decide(state: &PolicyState, caller: &Caller, request: CanonicalRequest, now: Millis, decision: Ulid) -> Verdict {
     let deny = |reason| Verdict::Deny(Denial::new(decision, state.version(), reason));
     // A lock stands before every other question, boundness included: a locked agent gets no bytes out.
-    if let Some(lock) = state.lock_on(&caller.agent, now) {
-        return deny(Reason::Locked { lock: lock.id });
-    }
-    match state.agent(&caller.agent) {
-        Some(AgentState::Active) => {}
-        Some(
-            held @ (AgentState::Registered | AgentState::Suspended | AgentState::Quarantined | AgentState::Retired),
-        ) => {
-            return deny(Reason::NotActive { state: held });
-        }
-        None => return deny(Reason::UnknownAgent),
+    if let Err(reason) = standing(state, caller, now) {
+        return deny(reason);
     }
     if let Some(place) = placeholder::in_target(&request) {
         return deny(Reason::Misplaced { place });
@@ -80,6 +73,20 @@ pub fn decide(state: &PolicyState, caller: &Caller, request: CanonicalRequest, n
         Ok(permit) => Verdict::Allow(permit),
         Err(Conflict::Slot { header, credentials }) => deny(Reason::AmbiguousSlot { header, credentials }),
         Err(Conflict::Route { credentials }) => deny(Reason::AmbiguousRoute { credentials }),
+    }
+}
+
+/// Whether the agent may do anything at all.
+fn standing(state: &PolicyState, caller: &Caller, now: Millis) -> Result<(), Reason> {
+    if let Some(lock) = state.lock_on(&caller.agent, now) {
+        return Err(Reason::Locked { lock: lock.id });
+    }
+    match state.agent(&caller.agent) {
+        Some(AgentState::Active) => Ok(()),
+        Some(
+            held @ (AgentState::Registered | AgentState::Suspended | AgentState::Quarantined | AgentState::Retired),
+        ) => Err(Reason::NotActive { state: held }),
+        None => Err(Reason::UnknownAgent),
     }
 }
 

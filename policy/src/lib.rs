@@ -14,7 +14,7 @@ pub mod variables;
 pub mod why;
 
 pub use binding::{BadBinding, Binding, BindingSpec, Environment, EnvironmentSpec, Slot, SlotSpec};
-pub use decide::{Caller, Denial, Dial, Fill, Passage, Permit, Reason, Verdict, decide};
+pub use decide::{Caller, Denial, Dial, Fill, Passage, Permit, Reason, RevealPermit, Verdict, decide, decide_reveal};
 pub use origin::{BadOrigin, Host, Origin, Scheme};
 pub use placeholder::{Place, Placed, Watch};
 pub use refusal::{RefusalCode, Retry};

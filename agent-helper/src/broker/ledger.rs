@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use avouch_audit::field::{Code, Count, Outside};
 use avouch_audit::record::{Caller, HelperEvent, Mode, Outcome, Request, Use};
-use avouch_policy::{CanonicalRequest, Denial, Fill, Passage, Permit, Place, Reason, RefusalCode};
+use avouch_policy::{CanonicalRequest, Denial, Fill, Passage, Permit, Place, Reason, RefusalCode, RevealPermit};
 use avouch_words::{Name, Ulid};
 
 use crate::spool::Spool;
@@ -159,6 +159,27 @@ pub(super) fn intent(permit: &Permit) -> HelperEvent {
         uses: permit.fills().iter().map(used).collect(),
         policy_version: Count(permit.policy_version()),
         mode: Mode::Each,
+    }
+}
+
+/// The intent of giving a value to a program that holds it. There is no request: what stands in its place names the
+/// credential, and no host.
+pub(super) fn reveal(permit: &RevealPermit) -> HelperEvent {
+    let fill = permit.fill();
+    HelperEvent::Intent {
+        decision: permit.decision(),
+        caller: caller(permit.caller()),
+        request: Request {
+            scheme: Code::of("reveal"),
+            host: Outside::of(""),
+            port: 0,
+            method: Outside::of("REVEAL"),
+            path: Outside::of(format!("/{}", fill.credential())),
+            query_keys: Outside::of(""),
+        },
+        uses: vec![Use { credential: fill.credential().clone(), grants: fill.grants().to_vec() }],
+        policy_version: Count(permit.policy_version()),
+        mode: Mode::Reveal,
     }
 }
 

@@ -7,6 +7,7 @@ mod entrance;
 mod ledger;
 mod open_calls;
 mod passages;
+mod reveal;
 mod values;
 mod vault;
 
@@ -31,6 +32,7 @@ pub(crate) use ledger::{End, Progress};
 pub use ledger::{Ledger, NotRecorded, Recording};
 use open_calls::{Entry, OpenCalls, Subject};
 pub(crate) use passages::Tunnel;
+pub(crate) use reveal::{Revealed, part_name};
 pub(crate) use values::Values;
 pub use vault::Limits;
 use vault::{Vault, VaultParts};
@@ -214,6 +216,12 @@ impl Broker {
     /// Forgets the values that were read, as after one was put anew.
     pub fn forget_values(&self) {
         self.vault.forget_all();
+    }
+
+    /// Has the next use of a credential read it anew; until then, and if that fails, what is kept is used as long as it
+    /// is good. How many values were kept of it.
+    pub fn rotate(&self, credential: &Name) -> usize {
+        self.vault.rotate(credential)
     }
 
     /// One request, from the decision to the recorded outcome. `ended` is the session's end.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use avouch_policy::{AgentState, Caller, CanonicalRequest, PolicyState, Verdict, decide};
+use avouch_policy::{AgentState, Caller, CanonicalRequest, PolicyState, Verdict, decide, decide_reveal};
 use avouch_words::{Digest, Millis, Name, Ulid};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,13 @@ pub(crate) enum Subject {
     },
     /// A request or tunnel to what nothing binds.
     Passage(CanonicalRequest),
+    /// A value that a program holds; it has to be permitted as the same issue of the same credential.
+    Reveal {
+        /// The credential.
+        credential: Name,
+        /// Where it lies and how it is bound.
+        issue: Digest,
+    },
     /// A tunnel that is intercepted: each request in it is judged by itself, the tunnel by whose it is.
     Intercepted,
 }
@@ -101,6 +108,10 @@ fn permitted(open: &Open, state: &PolicyState, now: Millis) -> bool {
             matches!(again(request), Verdict::Allow(permit) if permit.pool_key() == *fills)
         }
         Subject::Passage(request) => matches!(again(request), Verdict::Unbound(_)),
+        Subject::Reveal { credential, issue } => {
+            let again = decide_reveal(state, &open.caller, credential, now, unrecorded);
+            again.is_ok_and(|permit| super::reveal::issue(permit.fill()) == *issue)
+        }
         Subject::Intercepted => {
             state.lock_on(&open.caller.agent, now).is_none()
                 && state.agent(&open.caller.agent) == Some(AgentState::Active)

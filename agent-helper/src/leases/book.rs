@@ -166,10 +166,17 @@ impl Book {
         self.owed.get(key).map(|owed| owed.marks.clone())
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Owed> {
-        let gone = self.owed.remove(key)?;
-        gone.marks.die();
-        Some(gone)
+    pub(super) fn remove(&mut self, key: &Key) -> bool {
+        let gone = self.owed.remove(key);
+        gone.inspect(|gone| gone.marks.die()).is_some()
+    }
+
+    /// Why it is given back; none if it is held, or not known.
+    pub(super) fn why(&self, key: &Key) -> Option<Why> {
+        match self.owed.get(key)?.state {
+            State::Held => None,
+            State::Due(due) => Some(due.why),
+        }
     }
 
     /// Whether it was held until now.

@@ -1,9 +1,9 @@
 //! The task of one source: renews what is used, gives back what is due, and takes its time when the source is away.
 //! Each source has its own, so that one that hangs keeps no other from being paid.
 
-use super::book::{Renewal, State};
+use super::book::Renewal;
 use super::journal::Key;
-use super::{Leases, Why, name_of};
+use super::{Leases, name_of};
 use avouch_audit::field::Code;
 use avouch_audit::record::HelperEvent;
 use avouch_sources::{Obligation, Source, SourceFault};
@@ -87,14 +87,11 @@ impl Keeper {
         let giving = timeout(DEADLINE, self.source.revoke(&owed, self.leases.node.as_ref())).await;
         match giving.unwrap_or(Err(SourceFault::Unavailable)) {
             Ok(()) => {
-                let Some(gone) = self.leases.settle(&key).await else { return };
-                let why = match gone.state {
-                    State::Due(due) => due.why,
-                    State::Held => Why::Released,
-                };
+                let Some(why) = self.leases.book().why(&key) else { return };
                 tracing::info!(source = %key.0, why = why.as_str(), "leases.revoked");
-                let (lease, source) = (name_of(&key), key.0);
+                let (lease, source) = (name_of(&key), key.0.clone());
                 self.leases.records.note(HelperEvent::LeaseRevoked { lease, source, why: why.code() });
+                self.leases.settle(&key).await;
             }
             Err(fault) => {
                 tracing::warn!(source = %key.0, %fault, "leases.revoke");
@@ -128,12 +125,12 @@ impl Keeper {
 
     /// It ended by itself. What was held until then was simply used up.
     async fn lost(&self, key: &Key, why: &'static str) {
-        let Some(gone) = self.leases.settle(key).await else { return };
-        if let State::Due(due) = gone.state {
-            tracing::warn!(source = %key.0, tries = due.tries, "leases.lost");
+        if self.leases.book().why(key).is_some() {
+            tracing::warn!(source = %key.0, "leases.lost");
             let (lease, source) = (name_of(key), key.0.clone());
             self.leases.records.note(HelperEvent::LeaseLost { lease, source, why: Code::of(why) });
         }
+        self.leases.settle(key).await;
     }
 }
 

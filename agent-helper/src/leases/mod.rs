@@ -27,7 +27,7 @@ use avouch_audit::record::HelperEvent;
 use avouch_policy::PolicyState;
 use avouch_sources::{Entrant, Obligation, ObligationKind, Source, SourceFault};
 use avouch_words::{Clock, Name, Ulid};
-use book::{Book, Owed};
+use book::Book;
 use held::Marks;
 use journal::{Journal, Key};
 use std::collections::HashMap;
@@ -177,11 +177,11 @@ impl Leases {
     }
 
     /// It is owed no more.
-    async fn settle(&self, key: &Key) -> Option<Owed> {
-        let gone = self.book().remove(key)?;
-        // A line that could not be written only has it given back once more.
-        let _ = self.journal.settle(key).await;
-        Some(gone)
+    async fn settle(&self, key: &Key) {
+        if self.book().remove(key) {
+            // A line that could not be written only has it given back once more.
+            let _ = self.journal.settle(key).await;
+        }
     }
 
     /// Nobody may use it from now on, and it is given back.

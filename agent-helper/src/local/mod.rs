@@ -1,6 +1,7 @@
 //! What operators ask of this helper, on its own admin socket: known by uid, and never from inside a session.
 
 mod backup;
+mod leases;
 mod list_sessions;
 mod list_sources;
 mod put_secret;
@@ -16,6 +17,7 @@ use crate::broker::Broker;
 use crate::contact::Contact;
 use crate::freshness::Freshness;
 use crate::journal::Journal;
+use crate::leases::Leases;
 use crate::limit::UidLimit;
 use crate::peer::Caller;
 use crate::spool::Spool;
@@ -66,6 +68,8 @@ pub struct Desk {
     pub sealed: Arc<SealedStore>,
     /// Who has read values from it.
     pub broker: Arc<Broker>,
+    /// What sources are owed.
+    pub leases: Arc<Leases>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -135,6 +139,30 @@ impl Helper for Local {
     ) -> Result<Response<api::TestSourceReply>, Status> {
         let uid = self.0.admit(&request).await?;
         Ok(Response::new(test_source::answer(&self.0, uid, request.into_inner()).await?))
+    }
+
+    async fn list_leases(
+        &self,
+        request: Request<api::ListLeasesRequest>,
+    ) -> Result<Response<api::ListLeasesReply>, Status> {
+        self.0.admit(&request).await?;
+        Ok(Response::new(leases::list(&self.0)))
+    }
+
+    async fn revoke_lease(
+        &self,
+        request: Request<api::RevokeLeaseRequest>,
+    ) -> Result<Response<api::RevokeLeaseReply>, Status> {
+        let uid = self.0.admit(&request).await?;
+        Ok(Response::new(leases::revoke(&self.0, uid, request.get_ref())?))
+    }
+
+    async fn rotate_credential(
+        &self,
+        request: Request<api::RotateCredentialRequest>,
+    ) -> Result<Response<api::RotateCredentialReply>, Status> {
+        let uid = self.0.admit(&request).await?;
+        Ok(Response::new(leases::rotate(&self.0, uid, request.get_ref())?))
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Refusal {
     /// There is none, or it cannot be opened.
     #[error("there is no sealed backup of this file")]
     NoBackup,
+    /// None has that id.
+    #[error("there is no such lease")]
+    NoLease,
     /// What a backup would be written to.
     #[error("a backup is written only to an empty file of mode 0600 of the caller's own, that the helper may open")]
     NotYours,
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Put(PutFault::TooMany) => "too_many_backups",
             Self::Put(PutFault::Write(_) | PutFault::Seal) => "not_stored",
             Self::NoBackup => "no_backup",
+            Self::NoLease => "unknown_lease",
             Self::NotYours => "not_your_file",
             Self::NotRecorded => "audit_unavailable",
             Self::Failed => "internal",
@@ -95,6 +99,7 @@ impl Refusal {
                 "Restore one with `avouch import FILE --restore`, which takes it out of the store."
             }
             Self::NoBackup => "Name the file as it was named for `avouch import FILE --backup`.",
+            Self::NoLease => "See `avouch lease list`; one that was given back is not in it any more.",
             Self::NotYours => "Restore as the user that the helper runs as, or have the helper run as root.",
             Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::NotRecorded | Self::Failed => {
                 "Look at the helper's log and its disk."
@@ -110,7 +115,7 @@ impl Refusal {
             | Self::BadBinding(_)
             | Self::NotYours
             | Self::Put(PutFault::TooShort | PutFault::TooLong | PutFault::NotPrintable) => Code::InvalidArgument,
-            Self::NoBackup | Self::NoSource | Self::NoInstance | Self::NotOfSource => Code::NotFound,
+            Self::NoBackup | Self::NoLease | Self::NoSource | Self::NoInstance | Self::NotOfSource => Code::NotFound,
             Self::Put(PutFault::TooMany) => Code::ResourceExhausted,
             Self::NotRecorded | Self::NotHeard => Code::Unavailable,
             Self::Put(PutFault::Write(_) | PutFault::Seal) | Self::Failed => Code::Internal,

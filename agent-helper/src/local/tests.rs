@@ -49,13 +49,14 @@ async fn rig_with(operators: &[u32], more: Vec<Arc<dyn Source>>) -> Rig {
     let sealed = Arc::new(sealed);
     let freshness = Arc::new(Freshness::default());
     let policy = watch::Sender::new(Arc::default());
+    let leases = crate::testing::leases(&at("state/leases"), Vec::new());
     let broker = Broker::start(Parts {
         policy: PolicyHandle { state: policy.subscribe(), fresh: freshness.clone() },
         ledger: Arc::new(spool.clone()),
         sources: vec![sealed.clone()],
         entrances: Arc::new(NoEntrance),
         limits: std::collections::BTreeMap::new(),
-        leases: crate::testing::leases(&at("state/leases"), Vec::new()),
+        leases: leases.clone(),
         resolver: Arc::new(SystemResolver),
         clock: clock.clone(),
         egress: Egress { contained: Unbound::Deny, uncontained: Unbound::Deny, ports: BTreeSet::new() },
@@ -96,6 +97,7 @@ async fn rig_with(operators: &[u32], more: Vec<Arc<dyn Source>>) -> Rig {
         sources,
         sealed: sealed.clone(),
         broker,
+        leases,
         clock,
     };
     let socket = at("run/helper.sock");

@@ -9,11 +9,13 @@ mod fetch_x509_bundles;
 mod fetch_x509_svid;
 mod gate;
 mod refusal;
+mod reveal;
 mod validate_jwt_svid;
 
 pub use caller::Desk;
 pub use gate::{CALLS_AT_ONCE, CALLS_PER_SECOND, Gate};
 pub use refusal::Refusal;
+pub use reveal::{HELD_OF_UID, Reveals};
 
 use crate::peer::Caller;
 use avouch_wire::unix::{Slot, Slots};

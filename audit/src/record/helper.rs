@@ -298,6 +298,15 @@ events! {
             /// The uid of the operator's process.
             uid: u32,
         }
+        /// Every kept value of a credential is replaced at its next use.
+        CredentialRotated = "credential.rotated" {
+            /// The credential.
+            credential: Name,
+            /// How many were kept.
+            kept: u32,
+            /// The uid of the operator's process.
+            uid: u32,
+        }
         /// A call on the helper's admin socket was refused.
         AdminRefused = "admin.refused" {
             /// The uid of the process that called.
@@ -339,6 +348,7 @@ impl HelperEvent {
             | Self::StaleEnded { .. }
             | Self::EpochChanged { .. }
             | Self::SecretPut { .. }
+            | Self::CredentialRotated { .. }
             | Self::BackupSealed { .. }
             | Self::BackupRestored { .. }
             | Self::AdminRefused { .. } => None,

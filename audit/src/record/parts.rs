@@ -63,6 +63,8 @@ pub struct Use {
 pub enum Mode {
     /// One call.
     Each,
+    /// A value that a program holds itself, until its outcome.
+    Reveal,
 }
 
 /// What is owed to a source.

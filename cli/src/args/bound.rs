@@ -7,6 +7,7 @@ use avouch_words::Selector;
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A binding. With a preset each flag stands over what the preset says.
 #[derive(Debug, Args)]
@@ -15,19 +16,19 @@ pub struct Bound {
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(live::presets))]
     pub preset: Option<String>,
     /// The only origin it may go to.
-    #[arg(long, value_name = "ORIGIN", required_unless_present = "preset")]
+    #[arg(long, value_name = "ORIGIN", required_unless_present_any = ["preset", "reveal"])]
     pub to: Option<String>,
     /// A method it may go with.
-    #[arg(long, value_name = "METHOD", required_unless_present = "preset")]
+    #[arg(long, value_name = "METHOD", required_unless_present_any = ["preset", "reveal"])]
     pub method: Vec<String>,
     /// A path it may go with: * for one segment, ** at the end for the rest.
-    #[arg(long, value_name = "PATH", required_unless_present = "preset")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["preset", "reveal"])]
     pub path: Vec<String>,
     /// A query key that a request may carry.
     #[arg(long, value_name = "KEY")]
     pub query: Vec<String>,
     /// Where it goes: bearer, basic:USER or header:NAME[:PREFIX].
-    #[arg(long = "as", value_name = "SLOT", value_parser = slot, required_unless_present = "preset")]
+    #[arg(long = "as", value_name = "SLOT", value_parser = slot, required_unless_present_any = ["preset", "reveal"])]
     pub slot: Option<SlotSpec>,
     /// `loopback` permits plain HTTP to this machine.
     #[arg(long, value_name = "WHERE", value_parser = ["loopback"])]
@@ -50,4 +51,13 @@ pub struct Bound {
     /// `data` lets the bodies of requests speak of placeholders.
     #[arg(long, value_name = "WHAT", value_parser = ["data"])]
     pub placeholder_in_body: Option<String>,
+    /// Let a program of the agent's hold the value itself, with `avouch exec`. Without --to it goes nowhere else.
+    #[arg(long)]
+    pub reveal: bool,
+    /// Replace a value by the next one after this time, although it is still good.
+    #[arg(long, value_name = "TIME", value_parser = super::duration)]
+    pub rotate_every: Option<Duration>,
+    /// Replace a value by the next one after so many uses.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rotate_after_uses: Option<u32>,
 }

@@ -14,6 +14,13 @@ pub enum CredentialVerb {
         before_help = "Examples:\n  avouch credential create github --source vault --ref kv2:secret/ci/github#token --preset github\n  avouch credential create db --source vault --ref database:database/readonly --to https://db.example.test --method POST --path /query --as bearer\n  avouch credential create github --source gh --preset github"
     )]
     Create(Box<CredentialCreate>),
+    /// Have this node's helper read it anew at its next use. What it keeps is used until the next value is there.
+    #[command(before_help = "Example:\n  avouch credential rotate github")]
+    Rotate {
+        /// Its name.
+        #[arg(value_parser = name, add = ArgValueCandidates::new(live::credentials))]
+        name: Name,
+    },
     /// List the credentials with where they lie and their bindings.
     #[command(before_help = "Example:\n  avouch credential list")]
     List,

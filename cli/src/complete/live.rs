@@ -56,6 +56,16 @@ pub fn locks() -> Vec<CompletionCandidate> {
     })
 }
 
+/// What this node's helper owes to sources.
+pub fn leases() -> Vec<CompletionCandidate> {
+    answer(async |directories| {
+        let mut helper = HelperClient::new(directories.connect(Socket::Helper).await.ok()?);
+        let reply = helper.list_leases(avouch_wire::local::ListLeasesRequest {}).await.ok()?.into_inner();
+        let about = |lease: &avouch_wire::local::Lease| format!("{} {}", lease.source, lease.credential);
+        Some(reply.leases.into_iter().map(|lease| (lease.id.clone(), about(&lease))).collect())
+    })
+}
+
 /// Presets, of which the program itself has the list.
 pub fn presets() -> Vec<CompletionCandidate> {
     let all = crate::presets::all().unwrap_or_default().into_iter();

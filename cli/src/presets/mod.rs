@@ -143,6 +143,8 @@ impl Preset {
             environment: self.environment.clone().map(|name| EnvironmentSpec { name, prefix }),
             requires: Vec::new(),
             placeholder_in_body: self.placeholder_in_body,
+            reveal: false,
+            rotate: None,
         })
     }
 

@@ -3,9 +3,9 @@
 use crate::args::Bound;
 use crate::failure::{Exit, Failure};
 use crate::{files, presets};
-use avouch_policy::binding::{MAX_CA, PlaceholderInBody, Plain};
+use avouch_policy::binding::{MAX_CA, NOWHERE, PlaceholderInBody, Plain, RotateSpec};
 use avouch_policy::placeholder::PLACEHOLDER;
-use avouch_policy::{Binding, BindingSpec, EnvironmentSpec};
+use avouch_policy::{Binding, BindingSpec, EnvironmentSpec, SlotSpec};
 use avouch_words::Name;
 use std::io;
 
@@ -34,6 +34,12 @@ pub fn bind(name: &Name, put: &Bound) -> Result<Binding, Failure> {
     if put.placeholder_in_body.is_some() {
         spec.placeholder_in_body = Some(PlaceholderInBody::Data);
     }
+    spec.reveal = put.reveal;
+    if put.rotate_every.is_some() || put.rotate_after_uses.is_some() {
+        let seconds = |every: std::time::Duration| u32::try_from(every.as_secs()).unwrap_or(u32::MAX);
+        spec.rotate =
+            Some(RotateSpec { every_seconds: put.rotate_every.map(seconds), after_uses: put.rotate_after_uses });
+    }
     if put.no_env {
         spec.environment = None;
     }
@@ -47,13 +53,18 @@ pub fn bind(name: &Name, put: &Bound) -> Result<Binding, Failure> {
 
 /// Without a preset the flags say everything.
 fn bare(put: &Bound) -> Result<BindingSpec, Failure> {
-    let (Some(to), Some(slot)) = (put.to.clone(), put.slot.clone()) else {
-        return Err(Failure::new(Exit::Usage, "without --preset there have to be --to and --as"));
+    let (to, slot, methods, paths) = match (put.to.clone(), put.slot.clone()) {
+        (Some(to), Some(slot)) => (to, slot, Vec::new(), Vec::new()),
+        // For programs that hold it, and for no request.
+        (None, None) if put.reveal => {
+            (NOWHERE.to_owned(), SlotSpec::Bearer, vec!["GET".to_owned()], vec!["/".to_owned()])
+        }
+        _ => return Err(Failure::new(Exit::Usage, "without --preset there have to be --to and --as")),
     };
     Ok(BindingSpec {
         to,
-        methods: Vec::new(),
-        paths: Vec::new(),
+        methods,
+        paths,
         query: Vec::new(),
         slot,
         plain: None,
@@ -62,6 +73,8 @@ fn bare(put: &Bound) -> Result<BindingSpec, Failure> {
         environment: None,
         requires: Vec::new(),
         placeholder_in_body: None,
+        reveal: false,
+        rotate: None,
     })
 }
 
@@ -87,7 +100,6 @@ fn variable(text: &str, credential: &Name) -> Result<EnvironmentSpec, Failure> {
 mod tests {
     use super::*;
     use crate::args::{Cli, Command, CredentialVerb, SecretVerb};
-    use avouch_policy::SlotSpec;
     use clap::Parser as _;
 
     fn read(line: &str) -> Result<Binding, Failure> {

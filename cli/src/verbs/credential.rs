@@ -1,4 +1,4 @@
-//! `credential create|list`.
+//! `credential create|rotate|list`.
 
 use super::{Context, bound, secret};
 use crate::args::{CredentialCreate, CredentialVerb};
@@ -9,13 +9,15 @@ use crate::replies;
 use avouch_policy::Binding;
 use avouch_wire::admin::{Credential, ListCredentialsRequest, PutCredentialRequest};
 use avouch_wire::local::ListSourcesRequest;
-use avouch_words::Millis;
+use avouch_wire::local::RotateCredentialRequest;
+use avouch_words::{Millis, Name};
 use serde_json::Value;
 
 /// Binds what lies in a source, or lists what is bound.
 pub async fn run(context: &Context, verb: CredentialVerb) -> Result<(), Failure> {
     match verb {
         CredentialVerb::Create(create) => self::create(context, &create).await,
+        CredentialVerb::Rotate { name } => rotate(context, &name).await,
         CredentialVerb::List => list(context).await,
     }
 }
@@ -51,6 +53,18 @@ async fn note_unknown(context: &Context, name: &str) {
     if !reply.into_inner().sources.iter().any(|source| source.name == name) {
         talk(format!("The settings of this node's helper name no source {name:?}: see `avouch source list`."));
     }
+}
+
+async fn rotate(context: &Context, name: &Name) -> Result<(), Failure> {
+    let request = RotateCredentialRequest { credential: name.to_string() };
+    let reply = context.helper().await?.rotate_credential(request).await;
+    let kept = reply.map_err(|status| replies::failure(&status))?.into_inner().kept;
+    let json = || serde_json::json!({"name": name.to_string(), "kept": kept});
+    let text = || match kept {
+        0 => format!("{name} is kept for nobody here: it is read at its next use anyway.\n"),
+        kept => format!("{name} is read anew at its next use, for each of {kept} instances that keep it here.\n"),
+    };
+    context.output.tell(text, json)
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {

@@ -12,11 +12,7 @@ use std::path::PathBuf;
 /// Shows the caller's X.509-SVIDs; never a key.
 pub async fn run(context: &Context, verb: SvidVerb) -> Result<(), Failure> {
     let SvidVerb::Show { socket } = verb;
-    let socket = match (socket, std::env::var("SPIFFE_ENDPOINT_SOCKET")) {
-        (Some(flag), _) => flag,
-        (None, Ok(address)) => endpoint(&address)?,
-        (None, Err(_)) => context.directories.find(Socket::Workload)?,
-    };
+    let socket = self::socket(context, socket)?;
     let mut client = workload::Client::connect(&socket).await?;
     let mine = client.x509().await?;
     let mut table = Table::new(&["id", "serial", "expires", "chain"]);
@@ -38,6 +34,15 @@ fn row(svid: &X509Svid, output: Output) -> Vec<Cell> {
         Cell::moment(svid.not_after(), output.now()),
         Cell::both(format!("{count} certificates"), serde_json::Value::from(count)),
     ]
+}
+
+/// The Workload API's socket: the one that is named, the one that a session says, or this host's.
+pub fn socket(context: &Context, named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    match (named, std::env::var("SPIFFE_ENDPOINT_SOCKET")) {
+        (Some(flag), _) => Ok(flag),
+        (None, Ok(address)) => endpoint(&address),
+        (None, Err(_)) => context.directories.find(Socket::Workload),
+    }
 }
 
 /// The standard's form: `unix:///absolute/path`, nothing else in it.

@@ -40,6 +40,7 @@ fn bash_completes_verbs_and_flags_and_names_as_they_are_now() {
         (&["grant", "create", "--credential", ""], "github"),
         (&["grant", "delete", ""], "01K9ZQ3M6X5T8W4V2R7N1C0BDE"),
         (&["lock", "release", "01K"], "01K9ZQ3M6X5T8W4V2R7N1C0BDE"),
+        (&["lease", "revoke", ""], "3f7a1c09be52d841"),
         (&["secret", "put", "x", "--preset", "git"], "gitlab"),
         (&["run", "--contain=s"], "--contain=strict"),
         (&["source", "test", ""], "vault"),

@@ -305,6 +305,37 @@ impl Helper for Heard {
         Ok(Response::new(local::ListSessionsReply { sessions: vec![session] }))
     }
 
+    async fn rotate_credential(
+        &self,
+        _: Request<local::RotateCredentialRequest>,
+    ) -> Reply<local::RotateCredentialReply> {
+        Ok(Response::new(local::RotateCredentialReply { kept: 2 }))
+    }
+
+    async fn list_leases(&self, _: Request<local::ListLeasesRequest>) -> Reply<local::ListLeasesReply> {
+        let lease = local::Lease {
+            id: "3f7a1c09be52d841".into(),
+            source: "vault".into(),
+            kind: "credential".into(),
+            source_id: "database/creds/readonly/x".into(),
+            agent: "researcher".into(),
+            instance: ID.into(),
+            credential: "db".into(),
+            taken_ms: NOW,
+            expires_ms: NOW,
+            renewable: true,
+            due: "locked".into(),
+            tries: 3,
+            fault: "the source is not available".into(),
+            next_ms: 1500,
+        };
+        Ok(Response::new(local::ListLeasesReply { leases: vec![lease] }))
+    }
+
+    async fn revoke_lease(&self, _: Request<local::RevokeLeaseRequest>) -> Reply<local::RevokeLeaseReply> {
+        Ok(Response::new(local::RevokeLeaseReply {}))
+    }
+
     async fn put_secret(&self, request: Request<PutSecretRequest>) -> Reply<PutSecretReply> {
         let asked = request.into_inner();
         let value = String::from_utf8(asked.value).unwrap();

@@ -90,6 +90,22 @@ const OPENED: &[&str] = &[
     "test",
 ];
 const JWKS: &[&str] = &["issuer", "jwks", "upload_again_from", "upload_again_by", "served", "rs256_audiences"];
+const LEASE: &[&str] = &[
+    "id",
+    "source",
+    "kind",
+    "credential",
+    "agent",
+    "instance",
+    "taken",
+    "expires",
+    "renewable",
+    "due",
+    "tries",
+    "next",
+    "fault",
+    "lease",
+];
 
 const SHAPES: &[Shape] = &[
     ("federate anthropic", "federate anthropic --agent a --rule fdrl_1 --organization o", OPENED),
@@ -112,6 +128,7 @@ const SHAPES: &[Shape] = &[
     ("agent list", "agent list", AGENT),
     ("credential create", "credential create c --source vault --ref kv2:secret/ci#token --preset github", CREDENTIAL),
     ("credential list", "credential list", CREDENTIAL),
+    ("credential rotate", "credential rotate c", &["name", "kept"]),
     (
         "secret put",
         "secret put c --value-stdin --to https://api.example.test --method GET --path / --as bearer",
@@ -125,6 +142,9 @@ const SHAPES: &[Shape] = &[
     ("grant create", "grant create --agent a --credential c", GRANT),
     ("grant list", "grant list", GRANT),
     ("grant delete", "grant delete 01K9ZQ3M6X5T8W4V2R7N1C0BDE", &["id", "deleted"]),
+    ("lease list", "lease list", LEASE),
+    ("lease show", "lease show 3f7a1c09be52d841", LEASE),
+    ("lease revoke", "lease revoke 3f7a1c09be52d841", &["id", "revoked"]),
     ("lock create", "lock create --agent a --reason r", LOCKED),
     ("lock list", "lock list", LOCK),
     ("lock release", "lock release 01K9ZQ3M6X5T8W4V2R7N1C0BDE", LOCK),
@@ -149,6 +169,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("helper", "tests/tests/decisions.rs"),
     ("doctor", "cli/tests/doctor"),
     ("import", "cli/tests/verbs/import.rs"),
+    ("exec", "cli/src/verbs/exec"),
     ("svid show", "cli/tests/whole/first_run.rs"),
     ("audit verify", "tests/tests/decisions.rs"),
 ];

@@ -21,6 +21,9 @@ impl BindingSpec {
         let environment = self.environment.as_ref().map(EnvironmentSpec::check).transpose();
         let environment = keep(&mut faults, environment.map_err(BindingFault::Environment)).flatten();
         let requires = self.check_requires(&mut faults);
+        if self.rotate.is_some_and(|rotate| rotate.is_never()) {
+            faults.push(BindingFault::Rotate);
+        }
         if let Some(origin) = &origin {
             self.check_reach(origin, address, &mut faults);
         }
@@ -40,6 +43,8 @@ impl BindingSpec {
             environment,
             requires,
             placeholder_in_body: self.placeholder_in_body,
+            reveal: self.reveal,
+            rotate: self.rotate,
             canonical: Vec::new(),
             digest: Digest::of(&[]),
         };
@@ -160,6 +165,14 @@ impl BindingSpec {
             }
             Err(fault) => faults.push(BindingFault::AddressRefused { field, ip, fault }),
         }
+    }
+}
+
+impl RotateSpec {
+    /// Whether it says nothing, or what cannot be.
+    fn is_never(self) -> bool {
+        let none = self.every_seconds.is_none() && self.after_uses.is_none();
+        none || self.every_seconds == Some(0) || self.after_uses == Some(0)
     }
 }
 

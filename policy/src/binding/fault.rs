@@ -118,6 +118,9 @@ pub enum BindingFault {
     /// Above [`super::MAX_REQUIRES`].
     #[error("requires: more than 16 facts are listed; list those that matter")]
     TooManyRequires,
+    /// In `rotate`.
+    #[error("rotate: say after how many seconds or uses, at least 1, or leave it out")]
+    Rotate,
 }
 
 fn advice(fault: &AddressRefused) -> &'static str {

@@ -20,6 +20,8 @@ fn spec(to: &str) -> BindingSpec {
         environment: None,
         requires: Vec::new(),
         placeholder_in_body: None,
+        reveal: false,
+        rotate: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a decision makes and the dangerous calls take: leasing, injecting and sending.
 
 use super::{Caller, permitted::Candidate};
-use crate::binding::{Binding, Slot};
+use crate::binding::{Binding, RotateSpec, Slot};
 use crate::origin::{Host, Scheme};
 use crate::request::CanonicalRequest;
 use avouch_words::{Digest, Name, Reference, Ulid};
@@ -33,6 +33,7 @@ pub struct Fill {
     slot: Slot,
     binding: Digest,
     grants: Vec<Ulid>,
+    rotate: Option<RotateSpec>,
 }
 
 /// What is dialled.
@@ -143,7 +144,7 @@ impl Permit {
 }
 
 impl Fill {
-    fn new(candidate: &Candidate<'_>) -> Self {
+    pub(super) fn new(candidate: &Candidate<'_>) -> Self {
         let credential = candidate.credential;
         Self {
             credential: credential.name.clone(),
@@ -152,6 +153,7 @@ impl Fill {
             slot: credential.binding.slot().clone(),
             binding: credential.binding.digest(),
             grants: candidate.grants.clone(),
+            rotate: credential.binding.rotate(),
         }
     }
 
@@ -178,6 +180,11 @@ impl Fill {
     /// The digest of the binding that was judged; the source gives no value that was put under another.
     pub fn binding(&self) -> Digest {
         self.binding
+    }
+
+    /// When its value is replaced although it is still good.
+    pub fn rotate(&self) -> Option<RotateSpec> {
+        self.rotate
     }
 
     /// The grants that permit it, by id; never empty.

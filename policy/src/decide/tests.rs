@@ -39,6 +39,8 @@ fn spec(slot: SlotSpec, path: &str) -> BindingSpec {
         environment: None,
         requires: Vec::new(),
         placeholder_in_body: None,
+        reveal: false,
+        rotate: None,
     }
 }
 

@@ -124,6 +124,8 @@ fn fresh(request: &CanonicalRequest) -> Option<BindingSpec> {
         environment: None,
         requires: Vec::new(),
         placeholder_in_body: None,
+        reveal: false,
+        rotate: None,
     })
 }
 

@@ -44,6 +44,8 @@ fn spec(to: &str, methods: &[&str], paths: &[&str], query: &[&str]) -> BindingSp
         environment: None,
         requires: Vec::new(),
         placeholder_in_body: None,
+        reveal: false,
+        rotate: None,
     }
 }
 

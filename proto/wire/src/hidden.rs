@@ -21,6 +21,7 @@ prints_its_name! {
     issuer::SignJwtReply => "SignJwtReply",
     admin::CreateTokenReply => "CreateTokenReply",
     local::PutSecretRequest => "PutSecretRequest",
+    local::RevealedPart => "RevealedPart",
 }
 
 #[cfg(test)]

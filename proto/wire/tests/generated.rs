@@ -27,7 +27,7 @@ fn generated_code_is_current() {
 
 const FILES: [&str; 4] = ["workload.proto", "issuer.proto", "admin.proto", "local.proto"];
 const MODULES: [&str; 4] = ["_.rs", "avouch.issuer.v1.rs", "avouch.admin.v1.rs", "avouch.local.v1.rs"];
-const SECRET: [&str; 8] = [
+const SECRET: [&str; 9] = [
     "X509SVID",
     "JWTSVID",
     "ValidateJWTSVIDRequest",
@@ -36,4 +36,5 @@ const SECRET: [&str; 8] = [
     "avouch.admin.v1.CreateTokenReply",
     "avouch.local.v1.PutSecretRequest",
     "avouch.local.v1.SealBackupRequest",
+    "avouch.local.v1.RevealedPart",
 ];

@@ -11,8 +11,9 @@ pub use gate::Limits;
 use super::entrance::Entrances;
 use super::values::Values;
 use crate::leases::Leases;
-use avouch_policy::{Permit, PolicyState};
-use avouch_sources::{Source, SourceFault};
+use crate::leases::Taken;
+use avouch_policy::{Caller, Permit, PolicyState};
+use avouch_sources::{Entrant, Source, SourceFault, Wanted};
 use avouch_words::{Clock, Millis, Name};
 use gate::Gate;
 use read::{Asked, Reader};
@@ -76,7 +77,7 @@ impl Vault {
                 None => (self.begin(&mut shelf, key, self.asked(permit, false)), None),
                 Some(kept) => {
                     let values = kept.values.clone();
-                    let newer = kept.is_superseded(permit);
+                    let newer = kept.is_superseded(now);
                     if !newer && !kept.wants_another(now) {
                         return Ok(values);
                     }
@@ -117,6 +118,16 @@ impl Vault {
         another
     }
 
+    /// One issue for somebody alone: never kept, never shared.
+    pub(crate) async fn take(&self, source: &Name, wanted: &Wanted) -> Result<Taken, SourceFault> {
+        self.reader.one(source, wanted).await
+    }
+
+    /// Whoever enters sources for this caller.
+    pub(crate) fn entrant(&self, caller: &Caller) -> Arc<dyn Entrant> {
+        self.entrances.of(caller)
+    }
+
     /// Drops what is kept for agents that a lock stops, and what is too old.
     pub(crate) fn forget(&self, state: &PolicyState, now: Millis) {
         self.shelf().retain(self.clock.boot(), |agent| state.lock_on(agent, now).is_none());
@@ -125,6 +136,11 @@ impl Vault {
     /// Drops what is too old, so that it does not lie in memory until somebody asks for it.
     pub(crate) fn sweep(&self) {
         self.shelf().retain(self.clock.boot(), |_| true);
+    }
+
+    /// What is kept of this credential is replaced at its next use. How much that is.
+    pub(crate) fn rotate(&self, credential: &Name) -> usize {
+        self.shelf().supersede(credential)
     }
 
     /// Drops everything that is kept, as when a value was put anew.

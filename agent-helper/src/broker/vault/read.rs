@@ -1,6 +1,7 @@
 //! One read of all that a permit fills.
 
 use super::gate::Gate;
+use super::shelf::Rotation;
 use crate::broker::values::{Rendering, Values, Version};
 use crate::leases::{Leases, Taken, Taking};
 use avouch_policy::{Permit, Slot};
@@ -8,6 +9,7 @@ use avouch_sources::{Entrant, Part, Source, SourceFault, Wanted};
 use avouch_words::{Clock, Name};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// A source that is past its deadline is given so many times as long to say what it did, so that what it leased can be
@@ -19,6 +21,7 @@ pub(super) struct Asked {
     fills: Vec<AskedFill>,
     /// No cache is good enough.
     pub(super) fresh: bool,
+    pub(super) rotation: Rotation,
 }
 
 struct AskedFill {
@@ -46,7 +49,19 @@ impl Asked {
                 fresh,
             },
         };
-        Self { fills: permit.fills().iter().map(fill).collect(), fresh }
+        let rotations = || permit.fills().iter().filter_map(avouch_policy::Fill::rotate);
+        let seconds = rotations().filter_map(|rotate| rotate.every_seconds).min();
+        let rotation = Rotation {
+            every: seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
+            after_uses: rotations().filter_map(|rotate| rotate.after_uses).min().map(u64::from),
+        };
+        Self { fills: permit.fills().iter().map(fill).collect(), fresh, rotation }
+    }
+}
+
+impl Asked {
+    pub(super) fn credentials(&self) -> Vec<Name> {
+        self.fills.iter().map(|fill| fill.wanted.credential.clone()).collect()
     }
 }
 

@@ -36,6 +36,18 @@ pub(super) struct Kept {
     futile: Duration,
     /// When the next one was asked for last.
     tried: Option<Duration>,
+    uses: u64,
+    rotation: Rotation,
+    credentials: Vec<Name>,
+    /// An operator wants another one.
+    superseded: bool,
+}
+
+/// When values are replaced although they are still good: the first of what their bindings say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rotation {
+    pub(super) every: Option<Duration>,
+    pub(super) after_uses: Option<u64>,
 }
 
 struct Flight {
@@ -59,8 +71,19 @@ impl Key {
 }
 
 impl Kept {
-    pub(super) fn new(values: Arc<Values>, _asked: &Asked, now: Duration) -> Self {
-        Self { values, read: now, used: now, until: now + VALUE_LIFE, futile: Duration::ZERO, tried: None }
+    pub(super) fn new(values: Arc<Values>, asked: &Asked, now: Duration) -> Self {
+        Self {
+            values,
+            read: now,
+            used: now,
+            until: now + VALUE_LIFE,
+            futile: Duration::ZERO,
+            tried: None,
+            uses: 0,
+            rotation: asked.rotation,
+            credentials: asked.credentials(),
+            superseded: false,
+        }
     }
 
     fn is_good(&self, now: Duration) -> bool {
@@ -73,18 +96,21 @@ impl Kept {
         }
     }
 
-    /// Whether the state says that there is a newer one.
-    pub(super) fn is_superseded(&self, _permit: &Permit) -> bool {
-        false
+    /// Whether an operator wants another one, and that was not tried just now.
+    pub(super) fn is_superseded(&self, now: Duration) -> bool {
+        self.superseded && self.tried.is_none_or(|tried| now >= tried + AGAIN)
     }
 
-    /// Whether it is time for the next one although this one is good: its lease runs out and is not renewed.
+    /// Whether it is time for the next one although this one is good: its lease runs out and is not renewed, or its
+    /// binding says so.
     pub(super) fn wants_another(&self, now: Duration) -> bool {
         if self.tried.is_some_and(|tried| now < tried + AGAIN) {
             return false;
         }
         let runs_out = |until: Duration| now + (until.saturating_sub(self.read)) / LAST_SHARE >= until;
         self.values.leased_until().is_some_and(runs_out)
+            || self.rotation.every.is_some_and(|every| now >= self.read + every)
+            || self.rotation.after_uses.is_some_and(|most| self.uses > most)
     }
 
     pub(super) fn tried(&mut self, now: Duration) {
@@ -105,6 +131,7 @@ impl Shelf {
     pub(super) fn using(&mut self, key: &Key, now: Duration) -> Option<&mut Kept> {
         let kept = self.kept.get_mut(key).filter(|kept| kept.is_good(now))?;
         kept.used = now;
+        kept.uses += 1;
         kept.values.touch();
         Some(kept)
     }
@@ -148,6 +175,13 @@ impl Shelf {
         if self.kept.len() < VALUES_MAX || self.kept.contains_key(&key) {
             self.kept.insert(key, kept);
         }
+    }
+
+    /// Marks what is kept of this credential, and lets no read that goes on be kept. How much was kept.
+    pub(super) fn supersede(&mut self, credential: &Name) -> usize {
+        let of_it = |kept: &&mut Kept| kept.credentials.contains(credential);
+        self.flights.clear();
+        self.kept.values_mut().filter(of_it).map(|kept| kept.superseded = true).count()
     }
 
     /// Drops what is too old, and all of agents that are not to keep anything.

@@ -165,12 +165,17 @@ fn id(number: u8) -> Ulid {
 }
 
 fn state(locks: Vec<Lock>) -> PolicyState {
+    state_with(locks, "")
+}
+
+fn state_with(locks: Vec<Lock>, more: &str) -> PolicyState {
     let credential = |source: &str| Credential {
         name: name(source),
         source: name(source),
         reference: Reference::default(),
         binding: Binding::parse(
-            format!(r#"{{"to":"https://{source}.test","methods":["GET"],"paths":["/**"],"slot":"bearer"}}"#).as_bytes(),
+            format!(r#"{{"to":"https://{source}.test","methods":["GET"],"paths":["/**"],"slot":"bearer"{more}}}"#)
+                .as_bytes(),
         )
         .unwrap(),
     };
@@ -186,11 +191,15 @@ fn state(locks: Vec<Lock>) -> PolicyState {
 }
 
 fn permit_of(agent: &str, source: &str, instance: u8) -> Permit {
+    permit_with(agent, source, instance, "")
+}
+
+fn permit_with(agent: &str, source: &str, instance: u8, more: &str) -> Permit {
     let instance = id(instance);
     let caller = Caller { agent: name(agent), instance, session: instance, facts: Arc::default(), contained: false };
     let url = format!("https://{source}.test/");
     let request = CanonicalRequest::from_absolute_form(b"GET", url.as_bytes(), Body::None).unwrap();
-    match decide(&state(Vec::new()), &caller, request, Millis(1), instance) {
+    match decide(&state_with(Vec::new(), more), &caller, request, Millis(1), instance) {
         Verdict::Allow(permit) => permit,
         other => panic!("{other:?}"),
     }
@@ -425,4 +434,44 @@ async fn a_refused_value_is_read_again_once_and_another_one_is_another_try() {
     assert!(rig.vault.refused(&permit("x"), &first).await, "who comes late takes what is there");
     assert_eq!(fresh(), 2);
     assert_eq!(sent(&rig.vault.values(&permit("x")).await.unwrap()), "Bearer the-next-value");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_value_is_read_anew_at_its_next_use_and_the_old_one_does_until_then() {
+    let rig = rig(&["s", "t"]);
+    rig.vault.values(&permit("x")).await.unwrap();
+    rig.vault.values(&permit_of("x", "t", 1)).await.unwrap();
+    assert_eq!(rig.vault.rotate(&name("s")), 1);
+    rig.sources["s"].fails(Some(SourceFault::Unavailable));
+    assert_eq!(sent(&rig.vault.values(&permit("x")).await.unwrap()), "Bearer long-enough", "while there is no other");
+    rig.sources["s"].fails(None);
+    rig.sources["s"].set("the-next-value");
+    forward(1).await;
+    assert_eq!(
+        sent(&rig.vault.values(&permit("x")).await.unwrap()),
+        "Bearer the-next-value",
+        "and nobody gets the old"
+    );
+    rig.vault.values(&permit_of("x", "t", 1)).await.unwrap();
+    assert_eq!((rig.sources["s"].reads(), rig.sources["t"].reads()), (3, 1), "no other is read for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_taken_anew_by_schedule_and_after_so_many_uses() {
+    for (rotate, uses, seconds) in [(r#"{"after_uses":3}"#, 4, 0), (r#"{"every_seconds":60}"#, 1, 60)] {
+        let rig = rig(&["s"]);
+        rig.sources["s"].leases(100_000);
+        let permit = || permit_with("x", "s", 1, &format!(r#","rotate":{rotate}"#));
+        for _ in 0..uses {
+            rig.vault.values(&permit()).await.unwrap();
+        }
+        assert_eq!(rig.sources["s"].reads(), 1, "{rotate}");
+        forward(seconds).await;
+        rig.sources["s"].set("the-next-value");
+        assert_eq!(sent(&rig.vault.values(&permit()).await.unwrap()), "Bearer long-enough", "nobody waits for it");
+        forward(1).await;
+        assert_eq!(sent(&rig.vault.values(&permit()).await.unwrap()), "Bearer the-next-value", "{rotate}");
+        let gone = rig.leases.list().iter().filter(|told| told.due == Some(crate::leases::Why::Released)).count();
+        assert_eq!(gone, 1, "and the first goes back");
+    }
 }

@@ -101,6 +101,8 @@ pub(super) async fn bind(
         environment: None,
         requires: Vec::new(),
         placeholder_in_body: None,
+        reveal: false,
+        rotate: None,
     };
     let tls = BindingSpec {
         to: format!("https://{HOST}:{}", tool.tls.port()),

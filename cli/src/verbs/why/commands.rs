@@ -200,6 +200,15 @@ fn spelled(verb: &str, name: &str, spec: &BindingSpec) -> String {
     if spec.placeholder_in_body.is_some() {
         flag("placeholder-in-body", "data");
     }
+    if let Some(every) = spec.rotate.and_then(|rotate| rotate.every_seconds) {
+        flag("rotate-every", &format!("{every}s"));
+    }
+    if let Some(uses) = spec.rotate.and_then(|rotate| rotate.after_uses) {
+        flag("rotate-after-uses", &uses.to_string());
+    }
+    if spec.reveal {
+        words.push("--reveal".to_owned());
+    }
     words.join(" ")
 }
 
@@ -263,6 +272,8 @@ mod tests {
             environment: None,
             requires: Vec::new(),
             placeholder_in_body: None,
+            reveal: false,
+            rotate: None,
         };
         assert_eq!(
             secret_put("tool", &plain),
@@ -278,6 +289,8 @@ mod tests {
             environment: Some(EnvironmentSpec { name: "TOOL_KEY".to_owned(), prefix: Some("xo-".to_owned()) }),
             requires: vec!["session:contained:work".to_owned()],
             placeholder_in_body: Some(avouch_policy::binding::PlaceholderInBody::Data),
+            reveal: true,
+            rotate: Some(avouch_policy::binding::RotateSpec { every_seconds: Some(60), after_uses: Some(7) }),
             ..plain.clone()
         };
         let with_roots = BindingSpec { ca: Some("PEM".to_owned()), ..rich.clone() };
