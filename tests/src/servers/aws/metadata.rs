@@ -47,10 +47,6 @@ fn answer(stream: &TcpStream, keys: &Keys, version_two: bool) -> io::Result<()> 
         _ => (404, String::new()),
     };
     let mut stream = stream;
-    write!(
-        stream,
-        "HTTP/1.1 {status} -\r\nConnection: close\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    let ttl = if body == TOKEN { "x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n" } else { "" };
+    write!(stream, "HTTP/1.1 {status} -\r\nConnection: close\r\n{ttl}Content-Length: {}\r\n\r\n{body}", body.len())
 }
