@@ -81,16 +81,16 @@ pub struct ToAnthropic {
     /// For every vendor.
     #[command(flatten)]
     pub common: Federated,
-    /// The federation rule, fdrl_…
+    /// The federation rule, fdrl_ID
     #[arg(long, value_name = "ID")]
     pub rule: String,
     /// The organization's UUID.
     #[arg(long, value_name = "UUID")]
     pub organization: String,
-    /// The service account, svac_…
+    /// The service account, svac_ID
     #[arg(long, value_name = "ID")]
     pub service_account: Option<String>,
-    /// The workspace, wrkspc_… or default.
+    /// The workspace, wrkspc_ID or default.
     #[arg(long, value_name = "ID")]
     pub workspace: Option<String>,
 }
@@ -135,7 +135,7 @@ pub struct ToGcp {
     /// For every vendor.
     #[command(flatten)]
     pub common: Federated,
-    /// The workload identity provider: projects/…/providers/…
+    /// The workload identity provider: projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER
     #[arg(long, value_name = "RESOURCE")]
     pub provider: String,
     /// A service account to act as.
@@ -226,7 +226,7 @@ impl FederateVerb {
 #[derive(Debug, Subcommand)]
 pub enum JwksVerb {
     /// Print the keys that tokens are verified with, for vendors that take uploaded keys, and say until when they do.
-    #[command(before_help = "Examples:\n  avouch jwks print > jwks.json\n  avouch jwks print --url")]
+    #[command(before_help = "Examples:\n  avouch jwks print\n  avouch jwks print --url")]
     Print {
         /// Print where the keys are served instead.
         #[arg(long)]
