@@ -86,10 +86,11 @@ impl TwoHosts {
     fn hear(&mut self) -> io::Result<()> {
         let mut line = String::new();
         let said = self.said.as_mut().ok_or_else(|| io::Error::other("no wire"))?;
-        match said.read_line(&mut line)? {
-            0 => Err(io::Error::other("the wire has ended")),
-            _ => Ok(println!("wire: {}", line.trim_end())),
+        if said.read_line(&mut line)? == 0 {
+            return Err(io::Error::other("the wire has ended"));
         }
+        println!("wire: {}", line.trim_end());
+        Ok(())
     }
 
     /// The file of a host's network namespace.

@@ -22,9 +22,9 @@ async fn main() -> io::Result<()> {
             identity::measure().await?;
             proxy::measure().await?;
             sources::measure().await?;
-            issuers::measure().await?;
             scale::measure().await?;
-            contained::measure().await
+            contained::measure().await?;
+            issuers::measure().await
         }
         ["contained"] => contained::measure().await,
         ["identity"] => identity::measure().await,
