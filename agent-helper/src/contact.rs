@@ -17,24 +17,54 @@ pub struct Standing {
     pub clock_ahead_ms: i64,
     /// When the node's SVID ends.
     pub svid_expires: Millis,
+    /// What only an operator can do about it.
+    pub need: Option<Need>,
+}
+
+/// What only an operator can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The node's SVID has run out: a new join token.
+    Token,
+    /// The node is banned: evict it, and then a new join token.
+    Eviction,
+}
+
+impl Need {
+    fn fault(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Token => ("node_expired", "the node's SVID ran out while it was away: it needs a new join token"),
+            Self::Eviction => ("node_banned", "an operator has banned this node"),
+        }
+    }
 }
 
 impl Contact {
     /// For a node whose SVID ends then. Nothing was heard yet.
     pub fn new(svid_expires: Millis) -> Self {
         let fault = Some(("connecting", "there was no time for it yet".to_owned()));
-        Self(Mutex::new(Standing { fault, svid_expires, clock_ahead_ms: 0 }))
+        Self(Mutex::new(Standing { fault, svid_expires, clock_ahead_ms: 0, need: None }))
     }
 
     /// The answer now.
     pub fn standing(&self) -> Standing {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((code, reason)) = standing.need.map(Need::fault) {
+            standing.fault = Some((code, reason.to_owned()));
+        }
+        standing
+    }
+
+    /// An operator has to do this.
+    pub(crate) fn needs(&self, need: Need) {
+        self.change(|standing| standing.need = Some(need));
     }
 
     /// The issuer said what its database's clock showed, when ours showed `now`.
     pub(crate) fn heard(&self, issuer: Millis, now: Millis) {
         self.change(|standing| {
             standing.fault = None;
+            standing.need = None;
             standing.clock_ahead_ms = now.0.saturating_sub(issuer.0);
         });
     }

@@ -59,9 +59,9 @@ impl Enforce for Enforcer {
             }
             self.attestor.want_digests(now.wants_digests());
             let entitled = now.entitled();
-            self.jwt.forget_others(|agent| entitled.contains(agent));
-            self.brokered.forget_others(|agent| entitled.contains(agent));
-            for whose in self.instances.end_others(|agent| entitled.contains(agent)) {
+            self.jwt.forget_others(|agent| entitled.contains_key(agent));
+            self.brokered.forget_others(|agent| entitled.contains_key(agent));
+            for whose in self.instances.end_others(|agent| entitled.contains_key(agent)) {
                 if self.ended.try_send(whose).is_err() {
                     tracing::warn!("an ended instance could not be reported; it ends with this node");
                 }

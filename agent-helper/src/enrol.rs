@@ -40,11 +40,30 @@ pub async fn join(config: &HelperConfig, files: &NodeFiles, clock: &Arc<dyn Cloc
         tracing::info!(node = %identity.svid.id(), until = ?identity.svid.not_after(), "node.join.stored");
         return Ok(Joined { identity, bundle });
     }
-    let token = match &config.join_token {
-        Some(place) => read_token(place)?,
-        None if files.has_svid() => return Err(StartError::SvidExpired),
-        None => return Err(StartError::NotJoined),
-    };
+    if config.join_token.is_none() {
+        return Err(if files.has_svid() { StartError::SvidExpired } else { StartError::NotJoined });
+    }
+    // A token attests once: one that was used, or refused, is no news.
+    if files.has_svid() && !has_new_token(config, files) {
+        return Err(StartError::SvidExpired);
+    }
+    join_anew(config, files, clock, None).await
+}
+
+/// Whether the token of the settings can be read and was not used, or refused, before.
+pub fn has_new_token(config: &HelperConfig, files: &NodeFiles) -> bool {
+    let token = config.join_token.as_ref().and_then(|place| read_token(place).ok());
+    token.is_some_and(|token| files.spent_token() != Some(token.digest()))
+}
+
+/// Trades the token of the settings for a node SVID; for this node's, if it is to be one.
+pub async fn join_anew(
+    config: &HelperConfig,
+    files: &NodeFiles,
+    clock: &Arc<dyn Clock>,
+    node: Option<&SpiffeId>,
+) -> Result<Joined, StartError> {
+    let token = read_token(config.join_token.as_ref().ok_or(StartError::NotJoined)?)?;
     if token.trust_domain() != &config.trust_domain {
         return Err(wrong_domain(config, "the join token", token.trust_domain().as_str()));
     }
@@ -56,9 +75,22 @@ pub async fn join(config: &HelperConfig, files: &NodeFiles, clock: &Arc<dyn Cloc
             key
         }
     };
-    let joined = enrol(config, &token, key, clock).await?;
+    let joined = match enrol(config, &token, key, clock).await {
+        Ok(joined) => joined,
+        Err(refused @ (StartError::TokenRefused | StartError::TokenExpired)) if files.has_svid() => {
+            files.put_spent_token(&token.digest()).map_err(unusable)?;
+            return Err(refused);
+        }
+        Err(other) => return Err(other),
+    };
+    if node.is_some_and(|node| node != joined.identity.svid.id()) {
+        files.put_spent_token(&token.digest()).map_err(unusable)?;
+        return Err(internal("the join token is another node's", joined.identity.svid.id()));
+    }
     files.put_bundle(&joined.bundle).map_err(unusable)?;
     files.put_svid(Turn::Current, &joined.identity.svid).map_err(unusable)?;
+    files.drop_next().map_err(unusable)?;
+    files.put_spent_token(&token.digest()).map_err(unusable)?;
     tracing::info!(node = %joined.identity.svid.id(), until = ?joined.identity.svid.not_after(), "node.join.done");
     Ok(joined)
 }

@@ -22,6 +22,7 @@ pub mod metrics;
 mod node_files;
 pub mod peer;
 mod ready;
+mod rejoin;
 mod renew;
 pub mod scrub;
 pub mod session;
@@ -38,3 +39,4 @@ pub mod workload;
 
 pub use avouch_config::{HelperConfig, StartError};
 pub use helper::{Helper, TaskEnded};
+pub use rejoin::patiently;

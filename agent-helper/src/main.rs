@@ -64,7 +64,8 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
     let runtime = runtime.map_err(|error| Failed::Later(error.to_string()))?;
     runtime.block_on(async {
         let stop = lifecycle::shutdown_on_signals().map_err(|error| Failed::Later(error.to_string()))?;
-        let helper = Helper::build(config, Arc::new(SystemClock)).await?;
+        let build = || Helper::build(config.clone(), Arc::new(SystemClock));
+        let Some(helper) = avouch_helper::patiently(&config, &stop, build).await? else { return Ok(()) };
         helper.run(stop).await.map_err(|ended| Failed::Later(ended.to_string()))
     })
 }

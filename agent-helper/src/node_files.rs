@@ -6,7 +6,7 @@
 
 use crate::identity::key::NodeMadeKey;
 use avouch_words::svid::x509::X509Svid;
-use avouch_words::{Bundle, Bundles, Millis, Secret, TrustDomain, X509Authority};
+use avouch_words::{Bundle, Bundles, Digest, Millis, Secret, TrustDomain, X509Authority};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::fs::{self, File, OpenOptions};
@@ -137,6 +137,28 @@ impl NodeFiles {
         self.sync_directory()
     }
 
+    /// Digest of the join token that was used, or refused, last.
+    pub fn spent_token(&self) -> Option<Digest> {
+        let digest = read_if_there(&self.directory.join(SPENT_TOKEN)).ok()??;
+        Digest::parse(std::str::from_utf8(digest.expose()).ok()?.trim())
+    }
+
+    /// This token is used up.
+    pub fn put_spent_token(&self, token: &Digest) -> Result<(), FileFault> {
+        self.put(&self.directory.join(SPENT_TOKEN), format!("{token}\n").as_bytes())
+    }
+
+    /// A renewal that was begun is one of an identity before.
+    pub fn drop_next(&self) -> Result<(), FileFault> {
+        for path in [self.svid_path(Turn::Next), self.key_path(Turn::Next)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(&path, error)),
+                _ => {}
+            }
+        }
+        self.sync_directory()
+    }
+
     fn put(&self, path: &Path, content: &[u8]) -> Result<(), FileFault> {
         let beside = path.with_extension("new");
         let written = || {
@@ -173,6 +195,9 @@ impl NodeFiles {
         self.directory.join("bundle.pem")
     }
 }
+
+/// Only a digest: the token is not kept.
+const SPENT_TOKEN: &str = "join.spent";
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
     let Some(pem) = read_if_there(path)? else { return Ok(Vec::new()) };

@@ -1,12 +1,13 @@
 //! The node's SVID is renewed at half its life, each time for a new key. Key and SVID are on disk before they are
 //! used, and those before stay until the issuer has taken the new ones on a connection.
 
-use crate::contact::Contact;
+use crate::contact::{Contact, Need};
 use crate::identity::key::NodeMadeKey;
 use crate::identity::{schedule, validate};
 use crate::ids;
 use crate::issuer::{AskFault, Issuer};
 use crate::node_files::{FileFault, NodeFiles, NodeIdentity, Turn};
+use crate::rejoin::{self, Rejoin};
 use avouch_wire::tls::{Identity, LiveBundles};
 use avouch_words::{Clock, Millis};
 use rustls_pki_types::CertificateDer;
@@ -31,6 +32,8 @@ pub struct Renewal {
     pub confirmations: watch::Receiver<u64>,
     /// Where its end is told.
     pub contact: Arc<Contact>,
+    /// How it joins anew, if it has to.
+    pub rejoin: Rejoin,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -55,7 +58,9 @@ impl Renewal {
         let mut failures = 0;
         let mut due = self.due();
         loop {
-            let wait = due.since(self.clock.now()).min(LOOK);
+            // Without the issuer's ear it may be that only a new token helps.
+            let cut_off = self.is_cut_off();
+            let wait = due.since(self.clock.now()).min(if cut_off { rejoin::LOOK } else { LOOK });
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = self.confirmations.changed() => {
@@ -68,6 +73,11 @@ impl Renewal {
                     continue;
                 }
                 () = tokio::time::sleep(wait) => {}
+            }
+            if cut_off && self.join_anew().await {
+                (failures, unconfirmed) = (0, false);
+                due = self.due();
+                continue;
             }
             if self.clock.now() < due {
                 continue;
@@ -90,6 +100,31 @@ impl Renewal {
                 }
             }
         }
+    }
+
+    /// Whether nothing is heard of the issuer; an SVID that ran out meanwhile is told.
+    fn is_cut_off(&self) -> bool {
+        if self.node.svid.not_after() <= self.clock.now() && self.contact.standing().need.is_none() {
+            tracing::error!("node.svid.expired: a new join token is needed");
+            self.contact.needs(Need::Token);
+        }
+        self.contact.standing().fault.is_some()
+    }
+
+    /// Takes a new token, if there is one.
+    async fn join_anew(&mut self) -> bool {
+        let Some(joined) = self.rejoin.attempt(self.node.svid.id()).await else { return false };
+        let shown = match shown(&joined.identity.svid, &joined.identity.key) {
+            Ok(shown) => shown,
+            Err(error) => {
+                tracing::error!(%error, "node.rejoin.failed");
+                return false;
+            }
+        };
+        self.contact.renewed(joined.identity.svid.not_after());
+        self.node = joined.identity;
+        self.shown.send_replace(Some(shown));
+        true
     }
 
     fn due(&self) -> Millis {

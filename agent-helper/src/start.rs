@@ -23,6 +23,7 @@ use crate::metrics::{Counted, CountedSigner, Tally, Telling};
 use crate::node_files::NodeFiles;
 use crate::peer::{self, Connection};
 use crate::ready::Ready;
+use crate::rejoin::Rejoin;
 use crate::renew::Renewal;
 use crate::session::{Door, Places, SessionFiles, SessionProxy, Sessions};
 use crate::ship::Shipper;
@@ -234,6 +235,12 @@ impl Helper {
             bundles: bundles.subscribe(),
             confirmations: link.confirmations(),
             contact: contact.clone(),
+            rejoin: Rejoin {
+                config: config.clone(),
+                files: files.clone(),
+                bundles: bundles.clone(),
+                clock: clock.clone(),
+            },
             clock: clock.clone(),
         };
         let ending = Ending {

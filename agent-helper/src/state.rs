@@ -2,10 +2,13 @@
 //! held before.
 
 use crate::freshness::Doubt;
+use crate::identity::IdentityKey;
 use avouch_policy as policy;
 use avouch_wire::issuer as wire;
 use avouch_words::target::{Target, Vendor};
-use avouch_words::{Bundle, JwtAuthority, Millis, Name, Reference, Selector, TrustDomain, Ulid, X509Authority};
+use avouch_words::{
+    Bundle, IdPath, JwtAuthority, Millis, Name, Reference, Selector, SpiffeId, TrustDomain, Ulid, X509Authority,
+};
 use rustls_pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,6 +37,8 @@ pub struct NodeState {
     pub staleness_bound: Duration,
     /// The database's clock when it was read.
     pub database_time: Millis,
+    /// The node is banned: nothing is allowed here.
+    pub banned: bool,
 }
 
 /// A registered agent, as this node needs it.
@@ -41,6 +46,10 @@ pub struct NodeState {
 pub struct Agent {
     /// Workload selectors, all of which must hold.
     pub selectors: BTreeSet<Selector>,
+    /// The path of its SPIFFE IDs.
+    pub id_path: IdPath,
+    /// What the Workload API calls it; empty for nothing.
+    pub hint: String,
 }
 
 impl Agent {
@@ -73,7 +82,11 @@ impl NodeState {
         for agent in state.agents {
             let selectors = agent.selectors.iter().map(|text| Selector::parse(text)).collect::<Result<_, _>>();
             let selectors = selectors.map_err(|_| Doubt::Unreadable)?;
-            agents.insert(name(&agent.name)?, Agent { selectors });
+            let id_path = match agent.id_path.as_str() {
+                "" => IdPath::default(),
+                text => IdPath::parse(text).map_err(|_| Doubt::Unreadable)?,
+            };
+            agents.insert(name(&agent.name)?, Agent { selectors, id_path, hint: agent.hint });
         }
         let locks = state.locks.iter().map(|lock| lock.id.clone()).collect();
         let policy = policy::PolicyState::new(policy::StateParts {
@@ -99,6 +112,7 @@ impl NodeState {
             ended_locks: state.ended_locks.into_iter().collect(),
             staleness_bound: Duration::from_millis(u64::from(state.staleness_bound_ms)),
             database_time: Millis(state.database_time_ms),
+            banned: state.banned,
         })
     }
 
@@ -112,7 +126,16 @@ impl NodeState {
         if self.version < held.version {
             return Err(Doubt::VersionWentBack);
         }
-        let vanished = held.locks.iter().any(|lock| !self.locks.contains(lock) && !self.ended_locks.contains(lock));
+        // A lock on an agent that may not run here any more has nothing to deny here, and is not sent.
+        let concerns = |lock: &policy::Lock| match &lock.target {
+            policy::LockTarget::Agent(agent) => self.agents.contains_key(agent),
+            policy::LockTarget::Everything => true,
+        };
+        let lost = |lock: &policy::Lock| {
+            let id = lock.id.to_string();
+            !self.locks.contains(&id) && !self.ended_locks.contains(&id)
+        };
+        let vanished = held.policy.locks().iter().any(|lock| concerns(lock) && lost(lock));
         if vanished { Err(Doubt::LocksVanished) } else { Ok(()) }
     }
 
@@ -127,10 +150,17 @@ impl NodeState {
             && !self.targets_of(agent).any(|target| target.audience() == audience)
     }
 
-    /// The agents that may be served an identity: registered for this node and not locked. A lock counts until the
-    /// issuer says that it has ended, whatever our clock says.
-    pub fn entitled(&self) -> BTreeSet<Name> {
-        self.agents.keys().filter(|name| self.is_entitled(name)).cloned().collect()
+    /// The agents that may be served an identity, and by which path: registered for this node and not locked. A lock
+    /// counts until the issuer says that it has ended, whatever our clock says.
+    pub fn entitled(&self) -> BTreeMap<Name, IdPath> {
+        let entitled = self.agents.iter().filter(|(name, _)| self.is_entitled(name));
+        entitled.map(|(name, agent)| (name.clone(), agent.id_path.clone())).collect()
+    }
+
+    /// The SPIFFE ID of an instance, if its agent may run here.
+    pub fn id_of(&self, whose: &IdentityKey) -> Option<SpiffeId> {
+        let agent = self.agents.get(&whose.agent)?;
+        Some(agent.id_path.id(&self.bundle.trust_domain, &whose.agent, whose.instance))
     }
 
     /// Whether an agent is told by a program's hash.
@@ -209,6 +239,7 @@ pub(crate) mod tests {
                 name: "researcher".to_owned(),
                 owner: "me@example.test".to_owned(),
                 selectors: vec!["unix:uid:1000".to_owned()],
+                id_path: "/agent/{agent}".to_owned(),
                 ..Default::default()
             }],
             staleness_bound_ms: 30_000,
@@ -239,6 +270,17 @@ pub(crate) mod tests {
         assert_eq!(follows(foreign, plain(5)), Err(Doubt::OtherTrustDomain));
         let restored = wire::State { epoch: b"epoch-2".to_vec(), ..plain(1) };
         assert_eq!(follows(restored, locked(5)), Ok(()), "a new epoch begins anew");
+    }
+
+    /// Otherwise a node would stand still for good as soon as a locked agent is deleted or moved to another.
+    #[test]
+    fn a_lock_goes_with_its_agent_and_with_nothing_else() {
+        let without = |version| wire::State { agents: Vec::new(), ..plain(version) };
+        assert_eq!(follows(without(6), locked(5)), Ok(()));
+        assert_eq!(follows(wire::State { banned: true, ..without(6) }, locked(5)), Ok(()));
+        let lock = wire::Lock { target: None, ..locked(5).locks[0].clone() };
+        let everything = wire::State { locks: vec![lock], ..plain(5) };
+        assert_eq!(follows(without(6), everything), Err(Doubt::LocksVanished));
     }
 
     #[test]
@@ -274,13 +316,14 @@ pub(crate) mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_whole() {
-        let spoil: [fn(&mut wire::State); 8] = [
+        let spoil: [fn(&mut wire::State); 9] = [
             |s| s.trust_domain = "Example".to_owned(),
             |s| s.x509_authorities.clear(),
             |s| s.version = 0,
             |s| s.epoch.clear(),
             |s| s.agents[0].name = "UPPER".to_owned(),
             |s| s.agents[0].selectors = vec!["nonsense".to_owned()],
+            |s| s.agents[0].id_path = "/node/{agent}".to_owned(),
             |s| s.grants = vec![wire::Grant { id: "x".to_owned(), ..Default::default() }],
             |s| s.credentials = vec![wire::Credential { binding: b"{}".to_vec(), ..Default::default() }],
         ];
@@ -295,7 +338,8 @@ pub(crate) mod tests {
     fn all_selectors_must_hold_and_no_selectors_hold_for_nobody() {
         let set = |texts: &[&str]| texts.iter().map(|t| Selector::parse(t).unwrap()).collect::<BTreeSet<_>>();
         let facts = set(&["unix:uid:1000", "unix:gid:1000", "unix:path:/bin/sh"]);
-        let matches = |texts: &[&str]| Agent { selectors: set(texts) }.matches(&facts);
+        let agent = |texts: &[&str]| Agent { selectors: set(texts), id_path: IdPath::default(), hint: String::new() };
+        let matches = |texts: &[&str]| agent(texts).matches(&facts);
         assert!(matches(&["unix:uid:1000"]));
         assert!(matches(&["unix:uid:1000", "unix:path:/bin/sh"]));
         assert!(!matches(&["unix:uid:1000", "session:agent:researcher"]));

@@ -2,7 +2,7 @@
 //! only then acknowledged. A lost wake-up costs delay and never truth: each message is the whole state.
 
 use crate::cache::{Cache, Kind};
-use crate::contact::Contact;
+use crate::contact::{Contact, Need};
 use crate::freshness::Doubt;
 use crate::identity::schedule;
 use crate::ids;
@@ -135,7 +135,12 @@ impl Follower {
             match message.kind {
                 Some(sync_down::Kind::State(state)) => {
                     self.contact.heard(avouch_words::Millis(state.database_time_ms), self.clock.now());
+                    let banned = state.banned;
                     let applied = self.take(state, boot).await.map_err(|doubt| self.doubt(doubt))?;
+                    if banned {
+                        tracing::error!("this node is banned: nothing is served and nothing is injected here");
+                        self.contact.needs(Need::Eviction);
+                    }
                     let sent = up.send(SyncUp { kind: Some(sync_up::Kind::Applied(applied)) }).await;
                     sent.map_err(|_| Ended::Closed)?;
                 }

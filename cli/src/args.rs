@@ -1,25 +1,29 @@
 //! The command line: nouns, verbs and flags, and how their values are read.
 
+mod apply;
 mod bound;
 mod credential;
 mod federate;
 mod first_day;
 mod lease;
+mod node;
 mod secret;
 mod source;
 
+pub use apply::Apply;
 pub use bound::Bound;
 pub use credential::{CredentialCreate, CredentialVerb};
 pub use federate::{FederateVerb, Federated, JwksVerb, Ordered};
 pub use first_day::{Completions, Import, ManPages, Shell, Why};
 pub use lease::{Exec, How, LeaseVerb, With};
+pub use node::{NodeVerb, TokenOrder, Withdrawal};
 pub use secret::{PresetVerb, SecretPut, SecretVerb};
 pub use source::{SourceTest, SourceVerb};
 
 use crate::complete::live;
 use crate::output::Format;
 use avouch_policy::SlotSpec;
-use avouch_words::{Name, Selector};
+use avouch_words::{IdPath, Name, Selector};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 use std::ffi::OsString;
@@ -123,6 +127,11 @@ pub enum Command {
         #[command(subcommand)]
         verb: PresetVerb,
     },
+    /// Make agents, credentials and grants as files say: all of it, or nothing.
+    #[command(
+        before_help = "Examples:\n  avouch apply -f avouch.yaml --dry-run\n  avouch apply -f registrations/\n  avouch apply --schema > avouch.schema.json"
+    )]
+    Apply(Apply),
     /// Which agent may use which credential.
     #[command(before_help = "Example:\n  avouch grant create --agent researcher --credential github")]
     Grant {
@@ -260,21 +269,10 @@ pub enum TokenVerb {
         /// Name of the node that may join with it.
         #[arg(long, value_name = "NAME", value_parser = name)]
         node: Name,
-        /// How long it is good.
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
-        ttl: Duration,
-        /// A file to be made with mode 0600, or - for stdout.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        /// How long, and where to.
+        #[command(flatten)]
+        order: TokenOrder,
     },
-}
-
-/// `node`.
-#[derive(Debug, Subcommand)]
-pub enum NodeVerb {
-    /// List the nodes.
-    #[command(before_help = "Example:\n  avouch node list")]
-    List,
 }
 
 /// `agent`.
@@ -288,12 +286,22 @@ pub enum AgentVerb {
     /// List the agents.
     #[command(before_help = "Example:\n  avouch agent list")]
     List,
+    /// Take an agent's registration back, with its grants; its identity is withdrawn on every node.
+    #[command(before_help = "Example:\n  avouch agent delete researcher --reason 'project ended'")]
+    Delete {
+        /// The agent.
+        #[arg(value_parser = name, add = ArgValueCandidates::new(live::agents))]
+        name: Name,
+        /// Why, and whether to ask.
+        #[command(flatten)]
+        withdrawal: Withdrawal,
+    },
 }
 
 /// `agent create`.
 #[derive(Debug, Args)]
 pub struct AgentCreate {
-    /// Its name; the ID is spiffe://<trust domain>/agent/<name>.
+    /// Its name; the ID is spiffe://<trust domain>/agent/<name>, unless --id-path says otherwise.
     #[arg(value_parser = name)]
     pub name: Name,
     /// Who answers for it.
@@ -311,6 +319,18 @@ pub struct AgentCreate {
     /// Lifetime of its JWT-SVIDs.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub jwt_ttl: Option<Duration>,
+    /// The path of its SPIFFE IDs; /{instance} at its end gives each instance one of its own.
+    #[arg(long, value_name = "PATH", value_parser = id_path, default_value = "/agent/{agent}")]
+    pub id_path: IdPath,
+    /// What the Workload API calls it, for a program that is several agents.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub hint: String,
+    /// The common name in its X.509-SVIDs, as a database asks for.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub common_name: String,
+    /// A DNS name in its X.509-SVIDs.
+    #[arg(long, value_name = "HOST")]
+    pub dns_name: Vec<String>,
 }
 
 /// `grant`.
@@ -416,8 +436,12 @@ fn selector(text: &str) -> Result<Selector, String> {
     Selector::parse(text).map_err(|error| error.to_string())
 }
 
+fn id_path(text: &str) -> Result<IdPath, String> {
+    IdPath::parse(text).map_err(|error| error.to_string())
+}
+
 /// `90s`, `10m`, `1h`, `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a time as 90s, 10m, 1h or 7d".to_owned();
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let number: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;

@@ -40,7 +40,8 @@ pub fn helper(daemon: &Daemon, output: Output) -> Result<(), Failure> {
     telemetry::init(config.log)?;
     runtime()?.block_on(async {
         let stop = lifecycle::shutdown_on_signals().map_err(internal)?;
-        let helper = Helper::build(config, Arc::new(SystemClock)).await?;
+        let build = || Helper::build(config.clone(), Arc::new(SystemClock));
+        let Some(helper) = avouch_helper::patiently(&config, &stop, build).await? else { return Ok(()) };
         talk(format!("This node is {}.", helper.node()));
         talk(format!("Workloads find their identities at unix://{}.", helper.workload_socket().display()));
         output.script(|| {

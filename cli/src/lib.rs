@@ -1,5 +1,6 @@
 //! The program `avouch`: everything in one. Reads the command line, runs the verb, and says what came of it.
 
+mod apply;
 pub mod args;
 mod complete;
 mod daemon;
@@ -96,6 +97,7 @@ async fn verb(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Credential { verb } => verbs::credential::run(context, verb).await,
         Command::Secret { verb } => verbs::secret::run(context, verb).await,
         Command::Source { verb } => verbs::source::run(context, verb).await,
+        Command::Apply(order) => apply::run(context, &order).await,
         Command::Grant { verb } => verbs::grant::run(context, verb).await,
         Command::Lease { verb } => verbs::lease::run(context, verb).await,
         Command::Lock { verb } => verbs::lock::run(context, verb).await,

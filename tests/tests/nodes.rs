@@ -86,3 +86,88 @@ fn a_lock_that_was_in_force_is_in_force_after_a_restart_without_the_issuer() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn a_banned_node_serves_and_injects_nothing_and_says_so() {
+    let mut world = World::start().expect("a world");
+    register(&world.made, "daemon", &[]);
+    assert_eq!(fetch_soon(&world.made).len(), 1);
+    assert!(world.curl("researcher", &[&world.plain("/repos/x")]).expect("curl").ends_with("200"));
+    let before = world.authorized();
+    let begun = Instant::now();
+    let line = ["node", "ban", "n1", "--reason", "stolen", "--yes", "-o", "json"];
+    let said = world.made.run(&line).expect("a ban").stdout;
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said["applied"], true, "{said}");
+    assert!(said["instances"].as_array().is_some_and(|all| !all.is_empty()), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "felt within 2 s, doubled");
+    assert!(fetch(&world.made).is_err(), "no SVID any more");
+    let refused = world.curl("researcher", &[&world.plain("/repos/x")]).expect("curl");
+    assert!(!refused.ends_with("200"), "{refused}");
+    assert_eq!(world.authorized(), before);
+    let told = |made: &Installation| made.avouch(&["doctor"]).is_ok_and(|said| said.stdout.contains("banned"));
+    world.made.until("the doctor to say so", told).expect("told");
+
+    // Evicted, and a new token put where the first one was: the helper that runs takes it.
+    world.made.run(&["node", "evict", "n1", "--reason", "found again", "--yes"]).expect("evicted");
+    world.made.token("n1").expect("a token");
+    let begun = Instant::now();
+    while fetch(&world.made).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", world.made.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(world.curl("researcher", &[&world.plain("/repos/x")]).expect("curl").ends_with("200"));
+}
+
+/// The helper runs all the time, and so does one that is started only then.
+#[test]
+fn a_node_that_was_away_takes_a_new_token_without_a_restart() {
+    let mut made = Installation::prepare_with("[svid]\nnode_ttl = \"5s\"\n", "").expect("settings");
+    made.start_both().expect("started");
+    made.kill_server().expect("the issuer goes");
+    let expired = |made: &Installation| {
+        made.avouch(&["status", "-o", "json"]).is_ok_and(|said| said.stdout.contains("node_expired"))
+    };
+    made.until("the node's SVID to run out", expired).expect("said so");
+    made.kill_helper().expect("stopped");
+    made.launch_helper(&[]).expect("started with an SVID that ran out");
+    made.start_server(&[]).expect("the issuer is back");
+    made.token("n1").expect("a token");
+    made.until("the helper to join anew", |made| {
+        made.avouch(&["status", "-o", "json"]).is_ok_and(|said| said.stdout.contains("\"injecting\""))
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_directory_of_registrations_is_applied_once() {
+    let mut made = Installation::prepare().expect("settings");
+    made.start_server(&[]).expect("an issuer");
+    std::fs::create_dir(made.path("files")).expect("a folder");
+    std::fs::copy("../config/resources.yaml", made.path("files/a.yaml")).expect("the sample");
+    let folder = made.path("files").display().to_string();
+    let line = ["apply", "-f", &folder, "-o", "json"];
+    let actions = |made: &Installation| -> Vec<String> {
+        let said: serde_json::Value = serde_json::from_str(&made.run(&line).expect("apply").stdout).expect("JSON");
+        let all = said.as_array().expect("a list").iter();
+        all.map(|one| one["action"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(actions(&made), ["create"; 4]);
+    let version = |made: &Installation| {
+        made.run(&["status", "-o", "json"]).map(|said| {
+            serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap_or_default()["issuer"]["state_version"]
+                .clone()
+        })
+    };
+    let before = version(&made).expect("status");
+    assert_eq!(actions(&made), ["unchanged"; 4]);
+    assert_eq!(version(&made).expect("status"), before);
+    std::fs::write(
+        made.path("files/b.yaml"),
+        "apiVersion: avouch/v1\nkind: Grant\nspec: {agent: nobody, credential: github}\n",
+    )
+    .expect("a file");
+    let refused = made.avouch(&line).expect("apply");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("b.yaml:3") && refused.stderr.contains("nobody"), "{refused:?}");
+}

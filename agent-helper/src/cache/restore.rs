@@ -76,7 +76,7 @@ fn admit(kept: KeptIdentity, state: &NodeState, clock: &dyn Clock) -> Option<(Ru
         return None;
     }
     let key = NodeMadeKey::from_pkcs8(&key).ok()?;
-    let id = state.bundle.trust_domain.agent(&running.whose.agent);
+    let id = state.id_of(&running.whose)?;
     let held = validate::admit(&id, &chain, &key, &state.bundle, clock.now()).ok()?;
     Some((running, held))
 }

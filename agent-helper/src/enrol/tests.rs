@@ -210,3 +210,42 @@ async fn an_issuer_that_is_not_there_is_waited_for_and_then_told() {
     assert_eq!(failed.code(), "issuer_unreachable");
     assert!(began.elapsed() >= PATIENCE);
 }
+
+/// Otherwise each start would show the issuer a used token, which tells it that two have it.
+#[tokio::test]
+async fn a_node_whose_svid_ran_out_waits_for_another_token_and_shows_no_used_one() {
+    let rig = rig(honest, 0, None).await;
+    rig.join().await.unwrap();
+    assert_eq!(rig.asked(), 1);
+    std::fs::write(rig.directory.path().join("node.svid.pem"), "").unwrap();
+    assert_eq!(rig.join().await.err(), Some("node_svid_expired"));
+    assert_eq!(rig.asked(), 1, "the used token is not shown again");
+    let config::JoinToken::File(file) = rig.config.join_token.clone().unwrap() else { panic!("a file") };
+    let old = read_token(&config::JoinToken::File(file.clone())).unwrap();
+    let new = JoinToken::new([8; 32], old.pin(), old.trust_domain().clone());
+    std::fs::write(file, new.text().expose()).unwrap();
+    assert!(rig.join().await.is_ok(), "a new one is taken");
+    assert_eq!(rig.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_was_refused_to_a_node_of_before_is_not_shown_again() {
+    let rig = rig(honest, 0, Some("token_expired")).await;
+    std::fs::write(rig.directory.path().join("node.svid.pem"), "").unwrap();
+    assert_eq!(rig.join().await.err(), Some("token_expired"));
+    for _ in 0..3 {
+        assert_eq!(rig.join().await.err(), Some("node_svid_expired"));
+    }
+    assert_eq!(rig.asked(), 1);
+}
+
+/// All that runs here knows the node by its name.
+#[tokio::test]
+async fn a_running_node_does_not_become_another() {
+    let rig = rig(honest, 0, None).await;
+    let other = SpiffeId::parse("spiffe://example.test/node/join_token/other").unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let joined = join_anew(&rig.config, &rig.files, &clock, Some(&other)).await;
+    assert!(joined.is_err() && !rig.files.has_svid());
+    assert!(!has_new_token(&rig.config, &rig.files), "and the token is not tried again");
+}

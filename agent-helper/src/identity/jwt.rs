@@ -77,10 +77,11 @@ impl JwtSvids {
         Self { signer, clock, kept: Mutex::default() }
     }
 
-    /// A token for exactly these audiences.
+    /// A token for exactly these audiences, of an instance that has this ID.
     pub async fn fetch(
         &self,
         whose: &IdentityKey,
+        id: &SpiffeId,
         audience: &[String],
         bundle: &Bundle,
     ) -> Result<Arc<Token>, NoToken> {
@@ -88,11 +89,12 @@ impl JwtSvids {
         let now = self.clock.now();
         if let Some(kept) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
             && now < kept.until
+            && kept.token.id() == id
         {
             return Ok(kept.token.clone());
         }
         let compact = self.signer.sign_jwt(whose.clone(), audience.to_vec()).await?;
-        let token = Arc::new(self.admit(compact, &bundle.trust_domain.agent(&whose.agent), audience, bundle)?);
+        let token = Arc::new(self.admit(compact, id, audience, bundle)?);
         let until = schedule::renewal(now, token.expires, ids::share());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MOST_KEPT {

@@ -3,9 +3,9 @@
 use super::key::NodeMadeKey;
 use super::{Answer, HeldSvid, Identity, IdentityKey, Order, SignX509, Unreachable, schedule, validate};
 use crate::ids;
-use avouch_words::{Bundle, Clock, Millis, Name};
+use avouch_words::{Bundle, Clock, IdPath, Millis, Name};
 use futures_util::future::BoxFuture;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Desk {
     shelf: Shelf,
     signer: Arc<dyn SignX509>,
     clock: Arc<dyn Clock>,
-    entitled: BTreeSet<Name>,
+    entitled: BTreeMap<Name, IdPath>,
     bundle: Option<Arc<Bundle>>,
     slots: BTreeMap<IdentityKey, Slot>,
     ended: mpsc::Sender<IdentityKey>,
@@ -47,7 +47,7 @@ impl Identities {
             shelf: shelf.clone(),
             signer,
             clock,
-            entitled: BTreeSet::new(),
+            entitled: BTreeMap::new(),
             bundle: None,
             slots: BTreeMap::new(),
             ended,
@@ -66,9 +66,9 @@ impl Identities {
         answer.await.map_err(|_| NoRoom)?.ok_or(NoRoom)
     }
 
-    /// These agents may run here, and their SVIDs have to verify under this bundle. Returns when identities of all
-    /// others are withdrawn.
-    pub async fn entitle(&self, agents: BTreeSet<Name>, bundle: Arc<Bundle>) {
+    /// These agents may run here, with IDs of these paths, and their SVIDs have to verify under this bundle. Returns when
+    /// identities of all others are withdrawn.
+    pub async fn entitle(&self, agents: BTreeMap<Name, IdPath>, bundle: Arc<Bundle>) {
         let (reply, done) = oneshot::channel();
         if self.commands.send(Command::Entitle { agents, bundle, reply }).await.is_ok() {
             let _ = done.await;
@@ -101,7 +101,12 @@ impl Identities {
 
 impl Desk {
     /// What was held before this helper was started again; it has been checked as if it had just come.
-    pub fn restore(&mut self, entitled: BTreeSet<Name>, bundle: Arc<Bundle>, held: Vec<(IdentityKey, HeldSvid)>) {
+    pub fn restore(
+        &mut self,
+        entitled: BTreeMap<Name, IdPath>,
+        bundle: Arc<Bundle>,
+        held: Vec<(IdentityKey, HeldSvid)>,
+    ) {
         self.entitled = entitled;
         self.bundle = Some(bundle);
         let now = self.clock.now();
@@ -166,7 +171,7 @@ impl Desk {
         if let Some(slot) = self.slots.get(&whose) {
             return Some(slot.sender.subscribe());
         }
-        if !self.entitled.contains(&whose.agent) {
+        if !self.entitled.contains_key(&whose.agent) {
             return Some(watch::channel(Identity::Withdrawn).1);
         }
         if self.slots.len() >= MAX_IDENTITIES {
@@ -180,9 +185,10 @@ impl Desk {
         Some(receiver)
     }
 
-    fn entitle(&mut self, agents: BTreeSet<Name>, bundle: Arc<Bundle>) {
-        self.entitled = agents;
-        let gone: Vec<_> = self.slots.keys().filter(|key| !self.entitled.contains(&key.agent)).cloned().collect();
+    fn entitle(&mut self, agents: BTreeMap<Name, IdPath>, bundle: Arc<Bundle>) {
+        let before = std::mem::replace(&mut self.entitled, agents);
+        let stays = |agent: &Name| self.entitled.get(agent).is_some_and(|path| before.get(agent) == Some(path));
+        let gone: Vec<_> = self.slots.keys().filter(|key| !stays(&key.agent)).cloned().collect();
         for key in &gone {
             self.withdraw(key);
         }
@@ -255,7 +261,8 @@ impl Desk {
             };
             match answer {
                 Answer::Issued(chain) => {
-                    let id = bundle.trust_domain.agent(&asked.whose.agent);
+                    let Some(path) = self.entitled.get(&asked.whose.agent) else { continue };
+                    let id = path.id(&bundle.trust_domain, &asked.whose.agent, asked.whose.instance);
                     match validate::admit(&id, &chain, &asked.key, &bundle, now) {
                         Ok(held) => {
                             slot.succeeded(now, held);
@@ -356,7 +363,7 @@ struct Batch {
 
 enum Command {
     Want { whose: IdentityKey, reply: oneshot::Sender<Option<watch::Receiver<Identity>>> },
-    Entitle { agents: BTreeSet<Name>, bundle: Arc<Bundle>, reply: oneshot::Sender<()> },
+    Entitle { agents: BTreeMap<Name, IdPath>, bundle: Arc<Bundle>, reply: oneshot::Sender<()> },
     End { whose: IdentityKey, reply: oneshot::Sender<()> },
 }
 

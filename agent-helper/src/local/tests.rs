@@ -69,7 +69,7 @@ async fn rig_with(operators: &[u32], more: Vec<Arc<dyn Source>>) -> Rig {
     let (ended, _) = tokio::sync::mpsc::channel(1);
     let (identities, identity_desk) = Identities::new(authority.clone(), clock.clone(), ended);
     tokio::spawn(identity_desk.run(tokio_util::sync::CancellationToken::new()));
-    identities.entitle([name("researcher")].into(), authority.bundle()).await;
+    identities.entitle([(name("researcher"), avouch_words::IdPath::default())].into(), authority.bundle()).await;
     let instances = Arc::new(Instances::default());
     let mut all: Vec<Arc<dyn Source>> = vec![sealed.clone()];
     all.extend(more);

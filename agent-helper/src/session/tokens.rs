@@ -152,13 +152,13 @@ impl SessionTokens {
             let name = held.target.token_file();
             let open = state.is_entitled(&self.whose.agent)
                 && state.targets_of(&self.whose.agent).any(|one| *one == held.target);
-            if !open {
+            let Some(id) = state.id_of(&self.whose).filter(|_| open) else {
                 self.directory.remove(&name);
                 held.token = None;
                 continue;
-            }
+            };
             let audience = [held.target.audience().to_owned()];
-            let token = match self.jwt.fetch(&self.whose, &audience, &state.bundle).await {
+            let token = match self.jwt.fetch(&self.whose, &id, &audience, &state.bundle).await {
                 Ok(token) => token,
                 Err(error) => {
                     tracing::warn!(vendor = held.target.vendor().as_str(), %error, "session.token.refused");

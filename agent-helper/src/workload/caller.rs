@@ -10,6 +10,7 @@ use crate::peer::Caller;
 use crate::state::NodeState;
 use avouch_audit::record;
 use avouch_words::{Bundle, Clock, Ulid};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -82,6 +83,18 @@ impl Desk {
             }
         }
         if identities.is_empty() { Err(Refusal::NotEntitled) } else { Ok(Entitlement { state, identities, session }) }
+    }
+}
+
+/// The hints of one answer: each stands there once (WAC-14), with the first that has it.
+#[derive(Default)]
+pub struct Hints(BTreeSet<String>);
+
+impl Hints {
+    /// The hint of the next identity in the answer.
+    pub fn of(&mut self, state: &NodeState, whose: &IdentityKey) -> String {
+        let hint = state.agents.get(&whose.agent).map_or("", |agent| agent.hint.as_str());
+        if !hint.is_empty() && self.0.insert(hint.to_owned()) { hint.to_owned() } else { String::new() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! FetchJWTSVID: a token for the audiences asked (WAJ-01 to WAJ-07).
 
 use super::Refusal;
-use super::caller::{Desk, Entitlement};
+use super::caller::{Desk, Entitlement, Hints};
 use crate::identity::IdentityKey;
 use crate::identity::jwt::NoToken;
 use crate::issuer::AskFault;
@@ -31,10 +31,13 @@ pub async fn answer(desk: &Desk, caller: &Caller, request: JwtsvidRequest) -> Re
         return Err(Refusal::NotEntitled);
     }
     let mut svids = Vec::with_capacity(identities.len());
+    let mut hints = Hints::default();
     for whose in identities {
-        let token = desk.jwt.fetch(whose, &audience, entitled.bundle()).await.map_err(refusal)?;
+        let id = entitled.state.id_of(whose).ok_or(Refusal::NotEntitled)?;
+        let token = desk.jwt.fetch(whose, &id, &audience, entitled.bundle()).await.map_err(refusal)?;
         let svid = String::from_utf8(token.compact().expose().to_vec()).map_err(|_| Refusal::NotReady)?;
-        svids.push(Jwtsvid { spiffe_id: token.id().to_string(), svid, hint: String::new() });
+        let hint = hints.of(&entitled.state, whose);
+        svids.push(Jwtsvid { spiffe_id: token.id().to_string(), svid, hint });
     }
     Ok(JwtsvidResponse { svids })
 }
@@ -51,8 +54,8 @@ fn audience(audience: Vec<String>) -> Result<Vec<String>, Refusal> {
 
 /// The one that was asked for, or all.
 fn narrow<'a>(entitled: &'a Entitlement, wanted: Option<&SpiffeId>) -> Result<Vec<&'a IdentityKey>, Refusal> {
-    let domain = &entitled.bundle().trust_domain;
-    let fits = |whose: &&IdentityKey| wanted.is_none_or(|wanted| wanted == &domain.agent(&whose.agent));
+    let is = |whose: &IdentityKey, wanted| entitled.state.id_of(whose).as_ref() == Some(wanted);
+    let fits = |whose: &&IdentityKey| wanted.is_none_or(|wanted| is(whose, wanted));
     let identities: Vec<_> = entitled.identities.iter().filter(fits).collect();
     if identities.is_empty() { Err(Refusal::NotEntitled) } else { Ok(identities) }
 }

@@ -1,6 +1,6 @@
 //! FetchX509SVID: every X.509-SVID of the caller, whole at once and again at each change (WAX-01 to WAX-09).
 
-use super::caller::{Desk, Wakes};
+use super::caller::{Desk, Hints, Wakes};
 use super::{Refusal, Stream};
 use crate::identity::{HeldSvid, Identity, IdentityKey};
 use crate::peer::Caller;
@@ -39,7 +39,8 @@ struct View {
 
 /// What one message says.
 struct Whole {
-    svids: Vec<Arc<HeldSvid>>,
+    /// With the hint of each.
+    svids: Vec<(Arc<HeldSvid>, String)>,
     bundle: Arc<Bundle>,
 }
 
@@ -60,7 +61,9 @@ impl View {
                 if svids.is_empty() {
                     return Err(Refusal::NotReady);
                 }
-                let whole = Whole { svids, bundle: entitled.state.bundle.clone() };
+                let mut hints = Hints::default();
+                let named = svids.into_iter().map(|(whose, svid)| (svid, hints.of(&entitled.state, &whose)));
+                let whole = Whole { svids: named.collect(), bundle: entitled.state.bundle.clone() };
                 if !self.sent.as_ref().is_some_and(|sent| sent.says_the_same(&whole)) {
                     let message = whole.message();
                     self.sent = Some(whole);
@@ -90,9 +93,9 @@ impl View {
     /// How the identities stand.
     fn look(&mut self) -> Seen {
         let mut seen = Seen::default();
-        for held in self.followed.values_mut() {
+        for (whose, held) in &mut self.followed {
             match &*held.borrow_and_update() {
-                Identity::Ready(svid) => seen.svids.push(svid.clone()),
+                Identity::Ready(svid) => seen.svids.push((whose.clone(), svid.clone())),
                 Identity::Pending => seen.pending = true,
                 Identity::Withdrawn => seen.withdrawn = true,
                 Identity::Unavailable => {}
@@ -105,14 +108,16 @@ impl View {
 /// How the identities of a caller stand.
 #[derive(Default)]
 struct Seen {
-    svids: Vec<Arc<HeldSvid>>,
+    svids: Vec<(IdentityKey, Arc<HeldSvid>)>,
     pending: bool,
     withdrawn: bool,
 }
 
 impl Whole {
     fn says_the_same(&self, other: &Self) -> bool {
-        let same = |(one, two): (&Arc<HeldSvid>, &Arc<HeldSvid>)| Arc::ptr_eq(one, two);
+        let same = |(one, two): (&(Arc<HeldSvid>, String), &(Arc<HeldSvid>, String))| {
+            Arc::ptr_eq(&one.0, &two.0) && one.1 == two.1
+        };
         self.svids.len() == other.svids.len()
             && self.svids.iter().zip(&other.svids).all(same)
             && self.bundle.x509 == other.bundle.x509
@@ -120,12 +125,12 @@ impl Whole {
 
     fn message(&self) -> X509svidResponse {
         let bundle = self.bundle.x509.iter().flat_map(|authority| authority.0.iter().copied()).collect::<Vec<u8>>();
-        let entry = |held: &Arc<HeldSvid>| X509svid {
+        let entry = |(held, hint): &(Arc<HeldSvid>, String)| X509svid {
             spiffe_id: held.svid().id().to_string(),
             x509_svid: held.svid().chain().iter().flat_map(|der| der.iter().copied()).collect(),
             x509_svid_key: held.key().expose().to_vec(),
             bundle: bundle.clone(),
-            hint: String::new(),
+            hint: hint.clone(),
         };
         X509svidResponse { svids: self.svids.iter().map(entry).collect(), ..Default::default() }
     }

@@ -361,3 +361,37 @@ async fn streams_that_nobody_reads_run_out_of_places() {
     };
     tokio::time::timeout(Duration::from_secs(5), freed).await.unwrap();
 }
+
+/// W2: a process that is two agents, as WAX-01, WAC-14 and WAC-17 want it told.
+#[tokio::test]
+async fn a_process_that_is_several_agents_gets_all_of_them_in_order_and_each_hint_once() {
+    let rig = rig().await;
+    let mut state = rig.authority.state(1);
+    state.agents[0].hint = "search".to_owned();
+    for (name, hint) in [("archivist", "search"), ("writer", "write"), ("extra", "")] {
+        let other =
+            avouch_wire::issuer::Agent { name: name.to_owned(), hint: hint.to_owned(), ..state.agents[0].clone() };
+        state.agents.push(other);
+    }
+    rig.apply(state.clone()).await;
+    let mut stream = rig.x509().await.unwrap();
+    let said = |message: &api::X509svidResponse| -> Vec<(String, String)> {
+        let short = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
+        message.svids.iter().map(|svid| (short(&svid.spiffe_id), svid.hint.clone())).collect()
+    };
+    let expected = [("archivist", "search"), ("extra", ""), ("researcher", ""), ("writer", "write")];
+    let expected = expected.map(|(name, hint)| (name.to_owned(), hint.to_owned()));
+    assert_eq!(said(&stream.message().await.unwrap().unwrap()), expected, "a hint that stands twice is the first's");
+
+    state.version = 2;
+    state.agents[2].hint = "compose".to_owned();
+    rig.apply(state).await;
+    let next = said(&stream.message().await.unwrap().unwrap());
+    assert_eq!(next[3], ("writer".to_owned(), "compose".to_owned()), "a new hint is told on the open stream");
+
+    let all = rig.jwt(&["x"], "").await.unwrap();
+    assert_eq!(all.svids.len(), 4);
+    let chosen = rig.jwt(&["x"], "spiffe://example.test/agent/writer").await.unwrap();
+    assert_eq!((chosen.svids.len(), chosen.svids[0].hint.as_str()), (1, "compose"));
+    assert!(rig.jwt(&["x"], "spiffe://example.test/agent/nobody").await.is_err());
+}

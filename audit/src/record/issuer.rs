@@ -93,6 +93,30 @@ events! {
             /// Why.
             reason: Code,
         }
+        /// A node was banned: it gets nothing any more.
+        NodeBanned = "node.banned" {
+            /// By whom.
+            operator: Operator,
+            /// The node.
+            node: SpiffeId,
+            /// Commitment to the operator's reason.
+            reason: Commitment,
+            /// The version it came with.
+            version: Count,
+            /// Instances that were ended.
+            instances: Count,
+        }
+        /// A node's identity was forgotten: it has to join anew.
+        NodeEvicted = "node.evicted" {
+            /// By whom.
+            operator: Operator,
+            /// The node.
+            node: SpiffeId,
+            /// Commitment to the operator's reason.
+            reason: Commitment,
+            /// Instances that were ended.
+            instances: Count,
+        }
         /// An attestation was refused.
         EnrolRefused = "node.enrol_refused" {
             /// Why.
@@ -110,6 +134,42 @@ events! {
             nodes: Vec<Selector>,
             /// What shows it.
             selectors: Vec<Selector>,
+            /// The path of its IDs, if it is not the usual one.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id_path: Option<Outside<128>>,
+        }
+        /// An agent's registration was replaced.
+        AgentUpdated = "agent.updated" {
+            /// By whom.
+            operator: Operator,
+            /// The agent.
+            agent: Name,
+            /// Commitment to its owner.
+            owner: Commitment,
+            /// Where it may run.
+            nodes: Vec<Selector>,
+            /// What shows it.
+            selectors: Vec<Selector>,
+            /// The path of its IDs.
+            id_path: Outside<128>,
+        }
+        /// An agent's registration was taken back; its grants went before it.
+        AgentDeleted = "agent.deleted" {
+            /// By whom.
+            operator: Operator,
+            /// The agent.
+            agent: Name,
+            /// Commitment to the operator's reason.
+            reason: Commitment,
+        }
+        /// A credential was taken back; its grants went before it.
+        CredentialDeleted = "credential.deleted" {
+            /// By whom.
+            operator: Operator,
+            /// The credential.
+            credential: Name,
+            /// Commitment to the operator's reason.
+            reason: Commitment,
         }
         /// A credential was made, or its binding replaced.
         CredentialPut = "credential.put" {

@@ -1,6 +1,6 @@
 //! `credential`: what is bound where, and where its value lies.
 
-use super::{Bound, name};
+use super::{Bound, Withdrawal, name};
 use crate::complete::live;
 use avouch_words::{Name, Reference};
 use clap::{Args, Subcommand};
@@ -24,6 +24,16 @@ pub enum CredentialVerb {
     /// List the credentials with where they lie and their bindings.
     #[command(before_help = "Example:\n  avouch credential list")]
     List,
+    /// Take a credential back, with its grants. What its source holds stays there.
+    #[command(before_help = "Example:\n  avouch credential delete github --reason 'replaced'")]
+    Delete {
+        /// The credential.
+        #[arg(value_parser = name, add = ArgValueCandidates::new(live::credentials))]
+        name: Name,
+        /// Why, and whether to ask.
+        #[command(flatten)]
+        withdrawal: Withdrawal,
+    },
 }
 
 /// `credential create`.

@@ -4,7 +4,9 @@
 use crate::endpoints::{Directories, Socket};
 use avouch_contain::Profile;
 use avouch_wire::admin::admin_client::AdminClient;
-use avouch_wire::admin::{ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, ListLocksRequest};
+use avouch_wire::admin::{
+    ListAgentsRequest, ListCredentialsRequest, ListGrantsRequest, ListLocksRequest, ListNodesRequest, Node,
+};
 use avouch_wire::local::ListSourcesRequest;
 use avouch_wire::local::helper_client::HelperClient;
 use avouch_wire::tonic::transport::Channel;
@@ -19,6 +21,15 @@ pub fn agents() -> Vec<CompletionCandidate> {
     ask(async |mut issuer| {
         let reply = issuer.list_agents(ListAgentsRequest {}).await.ok()?.into_inner();
         Some(reply.agents.into_iter().map(|agent| (agent.name, agent.owner)).collect())
+    })
+}
+
+/// Nodes.
+pub fn nodes() -> Vec<CompletionCandidate> {
+    ask(async |mut issuer| {
+        let reply = issuer.list_nodes(ListNodesRequest {}).await.ok()?.into_inner();
+        let name = |node: &Node| node.id.rsplit('/').next().unwrap_or_default().to_owned();
+        Some(reply.nodes.iter().map(|node| (name(node), node.id.clone())).collect())
     })
 }
 

@@ -92,8 +92,7 @@ impl IssuerPart {
             owner: format!("owner-of-{name}@demo.test"),
             nodes: vec![format!("node:name:{node}")],
             selectors: vec![format!("session:uid:{uid}"), format!("session:agent:{name}")],
-            x509_ttl_seconds: 0,
-            jwt_ttl_seconds: 0,
+            ..Default::default()
         };
         let reply = self.admin.create_agent(request).await.map_err(|status| replies::failure(&status))?;
         Ok(reply.into_inner().spiffe_id)

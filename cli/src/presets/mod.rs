@@ -109,6 +109,17 @@ pub fn find(name: &str) -> Result<Preset, Failure> {
     }
 }
 
+/// Whether a text begins as the keys of a well-known service do, and goes on as one.
+pub fn looks_like_key(text: &str) -> bool {
+    let goes_on = |rest: &str| rest.len() >= SHORTEST_KEY && !rest.contains(char::is_whitespace);
+    let begins =
+        |preset: &Preset| preset.begins.iter().any(|begin| text.strip_prefix(begin.as_str()).is_some_and(goes_on));
+    all().is_ok_and(|presets| presets.iter().any(begins))
+}
+
+/// What a key has at least after its beginning.
+const SHORTEST_KEY: usize = 12;
+
 fn read(name: &str, text: &str) -> Result<Preset, Failure> {
     toml::from_str(text)
         .map_err(|error| Failure::new(Exit::Failure, format!("the preset {name} cannot be read: {error}")))

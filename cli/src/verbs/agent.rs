@@ -1,21 +1,23 @@
-//! `agent create` and `agent list`.
+//! `agent create`, `agent list` and `agent delete`.
 
-use super::{Context, node};
-use crate::args::{AgentCreate, AgentVerb};
+use super::{Context, node, withdraw};
+use crate::args::{AgentCreate, AgentVerb, Withdrawal};
 use crate::failure::{Exit, Failure};
-use crate::output::{Cell, Output, Table, next, talk};
+use crate::output::{Cell, Output, Table, next, rfc3339, talk};
 use crate::progress::{self, SETTLING};
 use crate::replies;
-use avouch_wire::admin::{Agent, CreateAgentRequest, ListAgentsRequest};
+use avouch_wire::admin::{Agent, CreateAgentRequest, DeleteAgentReply, DeleteAgentRequest, ListAgentsRequest};
 use avouch_wire::local;
-use avouch_words::{Millis, Selector};
+use avouch_words::{Millis, Name, Selector};
+use serde_json::json;
 use std::time::Duration;
 
-/// Registers or lists.
+/// Registers, lists or takes back.
 pub async fn run(context: &Context, verb: AgentVerb) -> Result<(), Failure> {
     match verb {
         AgentVerb::Create(create) => register(context, create).await,
         AgentVerb::List => list(context).await,
+        AgentVerb::Delete { name, withdrawal } => delete(context, &name, withdrawal).await,
     }
 }
 
@@ -36,6 +38,10 @@ async fn register(context: &Context, create: AgentCreate) -> Result<(), Failure>
         selectors: create.selector.iter().map(ToString::to_string).collect(),
         x509_ttl_seconds: seconds(create.x509_ttl),
         jwt_ttl_seconds: seconds(create.jwt_ttl),
+        id_path: create.id_path.to_string(),
+        hint: create.hint,
+        common_name: create.common_name,
+        dns_names: create.dns_name,
     };
     let mut admin = context.admin().await?;
     let reply =
@@ -61,6 +67,24 @@ pub async fn this_node(context: &Context) -> Result<String, Failure> {
     })
 }
 
+async fn delete(context: &Context, name: &Name, withdrawal: Withdrawal) -> Result<(), Failure> {
+    withdraw::confirm(&withdrawal, &format!("this takes the registration of {name} and its grants back"))?;
+    let request = DeleteAgentRequest { name: name.to_string(), reason: withdrawal.reason };
+    let mut admin = context.admin().await?;
+    let reply = progress::during(SETTLING, admin.delete_agent(request)).await;
+    let DeleteAgentReply { grants, svids_valid_until_ms } =
+        reply.map_err(|status| replies::failure(&status))?.into_inner();
+    let until = (svids_valid_until_ms > 0).then(|| rfc3339(Millis(svids_valid_until_ms)));
+    talk(format!("The agent {name} is gone, and {grants} grants with it."));
+    if let Some(until) = &until {
+        talk(format!("Verifiers that ask no one accept SVIDs already issued until {until}."));
+    }
+    let json = || json!({"name": name.as_str(), "deleted": true, "grants": grants, "svids_valid_until": until});
+    context.output.script(json)?;
+    next("avouch agent list");
+    Ok(())
+}
+
 async fn list(context: &Context) -> Result<(), Failure> {
     let reply = context.admin().await?.list_agents(ListAgentsRequest {}).await;
     let agents = reply.map_err(|status| replies::failure(&status))?.into_inner().agents;
@@ -73,7 +97,19 @@ async fn list(context: &Context) -> Result<(), Failure> {
 }
 
 fn table(agents: &[Agent], output: Output) -> Table {
-    let mut table = Table::new(&["name", "owner", "nodes", "selectors", "x509 ttl", "jwt ttl", "created", "id"]);
+    let mut table = Table::new(&[
+        "name",
+        "owner",
+        "nodes",
+        "selectors",
+        "x509 ttl",
+        "jwt ttl",
+        "created",
+        "id",
+        "hint",
+        "common name",
+        "dns names",
+    ]);
     let seconds = |ttl: u32| {
         let text = crate::output::span(Duration::from_secs(u64::from(ttl)));
         Cell::both(text, serde_json::Value::from(ttl))
@@ -88,6 +124,9 @@ fn table(agents: &[Agent], output: Output) -> Table {
             seconds(agent.jwt_ttl_seconds),
             Cell::moment(Millis(agent.created_ms), output.now()),
             Cell::text(&agent.spiffe_id),
+            Cell::text(&agent.hint),
+            Cell::text(&agent.common_name),
+            Cell::list(&agent.dns_names),
         ]);
     }
     table

@@ -1,17 +1,17 @@
 //! `credential create|rotate|list`.
 
-use super::{Context, bound, secret};
-use crate::args::{CredentialCreate, CredentialVerb};
+use super::{Context, bound, secret, withdraw};
+use crate::args::{CredentialCreate, CredentialVerb, Withdrawal};
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Table, next, talk};
 use crate::progress::{self, SETTLING};
 use crate::replies;
 use avouch_policy::Binding;
-use avouch_wire::admin::{Credential, ListCredentialsRequest, PutCredentialRequest};
+use avouch_wire::admin::{Credential, DeleteCredentialRequest, ListCredentialsRequest, PutCredentialRequest};
 use avouch_wire::local::ListSourcesRequest;
 use avouch_wire::local::RotateCredentialRequest;
 use avouch_words::{Millis, Name};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Binds what lies in a source, or lists what is bound.
 pub async fn run(context: &Context, verb: CredentialVerb) -> Result<(), Failure> {
@@ -19,6 +19,7 @@ pub async fn run(context: &Context, verb: CredentialVerb) -> Result<(), Failure>
         CredentialVerb::Create(create) => self::create(context, &create).await,
         CredentialVerb::Rotate { name } => rotate(context, &name).await,
         CredentialVerb::List => list(context).await,
+        CredentialVerb::Delete { name, withdrawal } => delete(context, &name, withdrawal).await,
     }
 }
 
@@ -65,6 +66,18 @@ async fn rotate(context: &Context, name: &Name) -> Result<(), Failure> {
         kept => format!("{name} is read anew at its next use, for each of {kept} instances that keep it here.\n"),
     };
     context.output.tell(text, json)
+}
+
+async fn delete(context: &Context, name: &Name, withdrawal: Withdrawal) -> Result<(), Failure> {
+    withdraw::confirm(&withdrawal, &format!("this takes the credential {name} and its grants back"))?;
+    let request = DeleteCredentialRequest { name: name.to_string(), reason: withdrawal.reason };
+    let mut admin = context.admin().await?;
+    let reply = progress::during(SETTLING, admin.delete_credential(request)).await;
+    let grants = reply.map_err(|status| replies::failure(&status))?.into_inner().grants;
+    talk(format!("The credential {name} is gone, and {grants} grants with it. Its source still has the value."));
+    context.output.script(|| json!({"name": name.as_str(), "deleted": true, "grants": grants}))?;
+    next("avouch credential list");
+    Ok(())
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {

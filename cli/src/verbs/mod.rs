@@ -20,6 +20,7 @@ pub mod status;
 pub mod svid;
 pub mod token;
 pub mod why;
+mod withdraw;
 
 use crate::endpoints::{Directories, Socket};
 use crate::failure::Failure;

@@ -1,18 +1,24 @@
 //! `token create`.
 
 use super::Context;
-use crate::args::TokenVerb;
+use crate::args::{TokenOrder, TokenVerb};
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Table, next, relative, rfc3339, talk};
 use crate::{files, progress, replies};
 use avouch_wire::admin::CreateTokenRequest;
-use avouch_words::Millis;
+use avouch_words::{Millis, Name};
 use serde_json::json;
 use std::path::Path;
 
 /// Makes a join token and puts it where only its reader sees it.
 pub async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
-    let TokenVerb::Create { node, ttl, out } = verb;
+    let TokenVerb::Create { node, order } = verb;
+    make(context, &node, &order).await
+}
+
+/// Makes one for this node.
+pub async fn make(context: &Context, node: &Name, order: &TokenOrder) -> Result<(), Failure> {
+    let TokenOrder { ttl, out } = order;
     let to_stdout = out == Path::new("-");
     if !to_stdout && out.exists() {
         let sentence = format!("{} exists already", out.display());
@@ -34,7 +40,7 @@ pub async fn run(context: &Context, verb: TokenVerb) -> Result<(), Failure> {
         talk(format!("This token joins {} once; it runs out {good}.", reply.node_id));
         return Ok(());
     }
-    files::create_private(&out, format!("{}\n", reply.token).as_bytes())?;
+    files::create_private(out, format!("{}\n", reply.token).as_bytes())?;
     let mut table = Table::new(&["node", "expires", "file"]);
     let expires = Cell::moment(expires, context.output.now());
     table.row(vec![Cell::text(&reply.node_id), expires, Cell::text(out.display().to_string())]);

@@ -79,6 +79,7 @@ fn agent(name: &str, owner: &str, nodes: Vec<String>, selectors: Vec<String>) ->
         x509_ttl_seconds: 900,
         jwt_ttl_seconds: 300,
         created_ms: NOW,
+        ..Default::default()
     }
 }
 
@@ -137,6 +138,21 @@ fn source() -> local::Source {
     }
 }
 
+fn instance() -> NodeInstance {
+    NodeInstance { id: ID.into(), agent: "researcher".into(), started_ms: NOW, svids_valid_until_ms: NOW + 900_000 }
+}
+
+fn withdrawn(node: &str) -> NodeWithdrawn {
+    NodeWithdrawn {
+        node_id: format!("spiffe://t.test/node/join_token/{node}"),
+        version: 9,
+        instances: vec![instance()],
+        applied: true,
+        after_us: 1500,
+        fails_closed_ms: 0,
+    }
+}
+
 type Reply<T> = Result<Response<T>, Status>;
 type Stream<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
 
@@ -170,6 +186,7 @@ impl Admin for Heard {
             svid_expires_ms: NOW,
             connected: true,
             applied_version: 9,
+            banned_ms: 0,
         };
         Ok(Response::new(ListNodesReply { nodes: vec![here] }))
     }
@@ -273,6 +290,41 @@ impl Admin for Heard {
 
     async fn list_instances(&self, _: Request<ListInstancesRequest>) -> Reply<ListInstancesReply> {
         Ok(Response::new(ListInstancesReply::default()))
+    }
+
+    async fn show_node(&self, request: Request<ShowNodeRequest>) -> Reply<NodeDetails> {
+        let name = request.into_inner().node;
+        let node = Node { id: format!("spiffe://t.test/node/join_token/{name}"), joined_ms: NOW, ..Default::default() };
+        Ok(Response::new(NodeDetails { name, node: Some(node), instances: vec![instance()], ..Default::default() }))
+    }
+
+    async fn ban_node(&self, request: Request<BanNodeRequest>) -> Reply<NodeWithdrawn> {
+        let BanNodeRequest { node, reason } = request.into_inner();
+        self.0.lock().unwrap().push(format!("banned {node}: {reason}"));
+        Ok(Response::new(withdrawn(&node)))
+    }
+
+    async fn evict_node(&self, request: Request<EvictNodeRequest>) -> Reply<NodeWithdrawn> {
+        let EvictNodeRequest { node, reason } = request.into_inner();
+        self.0.lock().unwrap().push(format!("evicted {node}: {reason}"));
+        Ok(Response::new(withdrawn(&node)))
+    }
+
+    async fn delete_agent(&self, request: Request<DeleteAgentRequest>) -> Reply<DeleteAgentReply> {
+        self.0.lock().unwrap().push(format!("deleted {}", request.into_inner().name));
+        Ok(Response::new(DeleteAgentReply { grants: 1, svids_valid_until_ms: NOW }))
+    }
+
+    async fn delete_credential(&self, request: Request<DeleteCredentialRequest>) -> Reply<DeleteCredentialReply> {
+        self.0.lock().unwrap().push(format!("deleted {}", request.into_inner().name));
+        Ok(Response::new(DeleteCredentialReply { grants: 1 }))
+    }
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Reply<ApplyReply> {
+        let ApplyRequest { resources, dry_run } = request.into_inner();
+        self.0.lock().unwrap().push(format!("applied {}{}", resources.len(), if dry_run { " dry" } else { "" }));
+        let one = |_: &Resource| Applied { action: "change".into(), fields: vec!["owner".into()] };
+        Ok(Response::new(ApplyReply { applied: resources.iter().map(one).collect(), faults: Vec::new(), version: 9 }))
     }
 
     async fn export_audit(&self, _: Request<ExportAuditRequest>) -> Reply<Self::ExportAuditStream> {

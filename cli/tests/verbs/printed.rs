@@ -24,7 +24,7 @@ fn lists_are_tables_for_people_and_arrays_for_scripts() {
     let (lines, _) = table(&daemons, "node list");
     assert_eq!(
         lines[0].split_whitespace().collect::<Vec<_>>().join(" "),
-        "ID CONNECTED JOINED SVID EXPIRES VERSION SELECTORS"
+        "ID CONNECTED JOINED SVID EXPIRES VERSION BANNED SELECTORS"
     );
     assert!(lines[1].starts_with("spiffe://t.test/node/join_token/here  yes        "), "{}", lines[1]);
     assert_eq!(json(&daemons, "node list")[0]["selectors"], json!(["node:attestor:join_token", "node:name:here"]));

@@ -10,7 +10,34 @@ use std::collections::BTreeSet;
 /// A verb, a line that runs it, and the keys of its object or of the objects in its list.
 type Shape = (&'static str, &'static str, &'static [&'static str]);
 
-const AGENT: &[&str] = &["name", "owner", "nodes", "selectors", "x509_ttl", "jwt_ttl", "created", "id"];
+const AGENT: &[&str] = &[
+    "name",
+    "owner",
+    "nodes",
+    "selectors",
+    "x509_ttl",
+    "jwt_ttl",
+    "created",
+    "id",
+    "hint",
+    "common_name",
+    "dns_names",
+];
+const WITHDRAWN: &[&str] = &["name", "id", "withdrawn", "version", "applied", "after_us", "fails_closed", "instances"];
+const NODE: &[&str] = &[
+    "name",
+    "id",
+    "attestor",
+    "selectors",
+    "joined",
+    "svid_expires",
+    "serial",
+    "connected",
+    "version",
+    "banned",
+    "agents",
+    "instances",
+];
 const CREDENTIAL: &[&str] = &["name", "source", "reference", "to", "methods", "paths", "as", "created", "binding"];
 const GRANT: &[&str] = &["id", "agent", "credential", "created"];
 const LOCK: &[&str] = &["id", "agent", "reason", "author", "created", "expires", "ended"];
@@ -123,7 +150,15 @@ const SHAPES: &[Shape] = &[
     ("jwks print", "jwks print --url", &["issuer", "jwks_uri"]),
     ("token create", "token create --node b --out DIR/join.token", &["node", "expires", "file"]),
     ("token create", "token create --node b --out -", &["node", "expires", "token"]),
-    ("node list", "node list", &["id", "connected", "joined", "svid_expires", "version", "selectors"]),
+    ("node list", "node list", &["id", "connected", "joined", "svid_expires", "version", "banned", "selectors"]),
+    ("node show", "node show here", NODE),
+    ("node ban", "node ban here --reason stolen --yes", WITHDRAWN),
+    ("node evict", "node evict here --reason anew --yes", WITHDRAWN),
+    ("node token", "node token here --out -", &["node", "expires", "token"]),
+    ("apply", "apply -f ../config/resources.yaml --dry-run", &["action", "kind", "name", "fields", "from"]),
+    ("apply", "apply --schema", &["$schema", "$id", "title", "oneOf", "$defs"]),
+    ("agent delete", "agent delete a --reason r --yes", &["name", "deleted", "grants", "svids_valid_until"]),
+    ("credential delete", "credential delete c --reason r --yes", &["name", "deleted", "grants"]),
     ("agent create", "agent create a --owner me --selector unix:uid:7", AGENT),
     ("agent list", "agent list", AGENT),
     ("credential create", "credential create c --source vault --ref kv2:secret/ci#token --preset github", CREDENTIAL),
@@ -218,6 +253,8 @@ fn failures_are_json_on_stderr_with_the_number_of_the_exit() {
         ("grant create --agent nobody --credential c", 3, "not_found"),
         ("why 01HF7YAT009D9D9D9D9D9D9D9D", 3, "not_found"),
         ("agent create a --owner me --selector unix:path:/bin/sh", 2, "usage"),
+        ("node ban here --reason stolen", 2, "usage"),
+        ("agent delete a --reason r", 2, "usage"),
         ("explain unbound_hots", 3, "not_found"),
         ("run --agent a -- true", 7, "unreachable"),
     ] {

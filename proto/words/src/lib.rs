@@ -4,6 +4,7 @@
 mod bundle;
 mod clock;
 mod digest;
+mod id_path;
 mod name;
 mod reference;
 mod secret;
@@ -17,6 +18,7 @@ mod walls;
 pub use bundle::{Bundle, Bundles, JwtAuthority, X509Authority};
 pub use clock::{Clock, Millis, SystemClock};
 pub use digest::Digest;
+pub use id_path::{BadIdPath, IdPath};
 pub use name::{BadName, Name, Ulid};
 pub use reference::{BadReference, Reference};
 pub use secret::Secret;

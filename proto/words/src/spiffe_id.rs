@@ -51,7 +51,7 @@ impl TrustDomain {
         SpiffeId { text: format!("{SCHEME}{}", self.0), path_at: SCHEME.len() + self.0.len() }
     }
 
-    /// The ID of a registered agent.
+    /// The ID of a registered agent whose registration says nothing else.
     pub fn agent(&self, name: &crate::Name) -> SpiffeId {
         self.with_path(&format!("/agent/{name}"))
     }
@@ -77,7 +77,7 @@ impl TrustDomain {
     }
 
     /// Both halves are valid and short, so the whole is.
-    fn with_path(&self, path: &str) -> SpiffeId {
+    pub(crate) fn with_path(&self, path: &str) -> SpiffeId {
         SpiffeId { text: format!("{SCHEME}{}{path}", self.0), path_at: SCHEME.len() + self.0.len() }
     }
 }

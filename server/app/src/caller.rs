@@ -46,7 +46,14 @@ impl Operator {
 /// The node on this connection. Its SVID has to be the node's newest, or the one before, which it may still show while
 /// it takes the newest into use: what was renewed away earlier, or was there before a new join, speaks for nobody.
 pub(crate) async fn node(app: &App, extensions: &Extensions) -> Result<NodeCaller, Failure> {
-    let caller = renewing_node(app, extensions).await?;
+    let caller = syncing_node(app, extensions).await?;
+    node::admit(&caller.node)?;
+    Ok(caller)
+}
+
+/// The same, and it may be banned: it shall hear that.
+pub(crate) async fn syncing_node(app: &App, extensions: &Extensions) -> Result<NodeCaller, Failure> {
+    let caller = known_node(app, extensions).await?;
     if caller.serial != caller.node.serial && caller.node.previous != Some(caller.serial) {
         return Err(Denial::Node.into());
     }
@@ -56,6 +63,12 @@ pub(crate) async fn node(app: &App, extensions: &Extensions) -> Result<NodeCalle
 /// The node on this connection, if its SVID is still valid and the node was not banned; which of its SVIDs it is, the
 /// renewal judges by itself.
 pub(crate) async fn renewing_node(app: &App, extensions: &Extensions) -> Result<NodeCaller, Failure> {
+    let caller = known_node(app, extensions).await?;
+    node::admit(&caller.node)?;
+    Ok(caller)
+}
+
+async fn known_node(app: &App, extensions: &Extensions) -> Result<NodeCaller, Failure> {
     let now = app.now();
     let svid = extensions.get::<TlsPeer>().and_then(|peer| peer.svid(now)).ok_or(Failure::NotANode)?;
     if !svid.id().is_member_of(app.trust_domain()) || !svid.id().path().starts_with("/node/") {
@@ -63,7 +76,6 @@ pub(crate) async fn renewing_node(app: &App, extensions: &Extensions) -> Result<
     }
     let serial = svid.serial().try_into().map(Serial).map_err(|_| Failure::NotANode)?;
     let known = app.store.read().await?.node_by_id(svid.id()).await?.ok_or(Denial::Node)?;
-    node::admit(&known)?;
     if known.serial == serial && !known.serial_seen {
         let mut tx = app.store.begin().await?;
         tx.see_serial(&known.name, &serial).await?;

@@ -45,6 +45,7 @@ pub(crate) fn of(app: &App, state: &State, node: &Node) -> issuer::State {
         bound_origins: slice.bound_origins,
         reserved_audiences: app.reserved.iter().map(str::to_owned).collect(),
         targets: slice.targets.iter().map(|open| target(open)).collect(),
+        banned: node.banned.is_some(),
         staleness_bound_ms: u32::try_from(app.config.staleness_bound.as_millis()).unwrap_or(u32::MAX),
     }
 }
@@ -66,6 +67,8 @@ fn agent(agent: &avouch_core::Agent) -> issuer::Agent {
         selectors: agent.selectors.iter().map(ToString::to_string).collect(),
         x509_ttl_seconds: seconds(agent.x509_ttl),
         jwt_ttl_seconds: seconds(agent.jwt_ttl),
+        id_path: agent.id_path.to_string(),
+        hint: agent.hint.clone(),
     }
 }
 

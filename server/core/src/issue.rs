@@ -8,7 +8,7 @@ pub use brokered::{
     brokered_x509,
 };
 
-use crate::agent::Agent;
+use crate::agent::{Agent, SubjectNames};
 use crate::instance::Instance;
 use crate::lock::{self, Lock};
 use crate::node::{self, Node};
@@ -54,13 +54,19 @@ impl Rule {
 #[derive(Clone, Debug)]
 pub struct X509Permit {
     id: SpiffeId,
+    names: SubjectNames,
     ttl: Duration,
     rule: Rule,
 }
 
 impl X509Permit {
     pub(crate) fn new(id: SpiffeId, ttl: Duration, rule: Rule) -> Self {
-        Self { id, ttl, rule }
+        Self { id, names: SubjectNames::default(), ttl, rule }
+    }
+
+    /// What it says besides the ID.
+    pub fn names(&self) -> &SubjectNames {
+        &self.names
     }
 
     /// Whose it will be.
@@ -136,7 +142,8 @@ pub struct Asked<'a> {
 /// May an X.509-SVID be signed for this agent on this node?
 pub fn x509(trust_domain: &TrustDomain, asked: &Asked<'_>) -> Result<X509Permit, Denial> {
     let agent = agent_on_node(asked)?;
-    Ok(X509Permit::new(trust_domain.agent(&agent.name), agent.x509_ttl, Rule::AgentOnNode))
+    let permit = X509Permit::new(agent.id(trust_domain, asked.instance), agent.x509_ttl, Rule::AgentOnNode);
+    Ok(X509Permit { names: agent.names.clone(), ..permit })
 }
 
 /// May a JWT-SVID be signed for this agent on this node? A list that holds one reserved audience is refused whole
@@ -156,7 +163,7 @@ pub fn jwt(
         return Err(Denial::AudienceReserved);
     }
     Ok(JwtPermit {
-        id: trust_domain.agent(&agent.name),
+        id: agent.id(trust_domain, asked.instance),
         audience: audience.to_vec(),
         instance: Some(asked.instance),
         ttl: agent.jwt_ttl,

@@ -14,7 +14,7 @@ pub mod spool;
 pub mod state;
 pub mod target;
 
-pub use agent::{Agent, Registration};
+pub use agent::{Agent, Registration, SubjectNames};
 pub use credential::{Credential, Grant};
 pub use instance::Instance;
 pub use lock::{Lock, LockTarget};

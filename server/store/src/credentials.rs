@@ -48,6 +48,15 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// Takes a credential back. Its grants have to be gone.
+    pub async fn delete_credential(&mut self, name: &Name) -> Result<(), StoreError> {
+        self.change_state().await?;
+        let deleted = query("DELETE FROM credentials WHERE name = $1").bind(name.as_str()).execute(self.sql()).await?;
+        if deleted.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotFound("credential")) }
+    }
+}
+
 fn credential(row: &Row) -> Result<Credential, StoreError> {
     let cells = Cells::of(row, "credentials");
     Ok(Credential {

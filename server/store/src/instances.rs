@@ -22,6 +22,16 @@ impl Read {
         Ok(found)
     }
 
+    /// Instances that live on a node, the oldest first, at most [`crate::MAX_PAGE`].
+    pub async fn live_instances_on(&mut self, node: &Name) -> Result<Vec<Instance>, StoreError> {
+        let rows = query("SELECT * FROM instances WHERE node = $1 AND ended_ms IS NULL ORDER BY id LIMIT $2")
+            .bind(node.as_str())
+            .bind(crate::MAX_PAGE)
+            .fetch_all(self.sql())
+            .await?;
+        rows.iter().map(instance).collect()
+    }
+
     /// Instances that live, the oldest first, at most [`crate::MAX_PAGE`].
     pub async fn live_instances(&mut self) -> Result<Vec<Instance>, StoreError> {
         let rows = query("SELECT * FROM instances WHERE ended_ms IS NULL ORDER BY id LIMIT $1")

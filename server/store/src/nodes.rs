@@ -12,20 +12,25 @@ use avouch_words::{Millis, Name, SpiffeId};
 impl Read {
     /// The node of this name.
     pub async fn node(&mut self, name: &Name) -> Result<Option<Node>, StoreError> {
-        let row = query("SELECT * FROM nodes WHERE name = $1").bind(name.as_str()).fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM nodes WHERE name = $1 AND evicted_ms IS NULL")
+            .bind(name.as_str())
+            .fetch_optional(self.sql())
+            .await?;
         row.as_ref().map(node).transpose()
     }
 
     /// The node of this SPIFFE ID: who is on a connection.
     pub async fn node_by_id(&mut self, id: &SpiffeId) -> Result<Option<Node>, StoreError> {
-        let row =
-            query("SELECT * FROM nodes WHERE spiffe_id = $1").bind(id.as_str()).fetch_optional(self.sql()).await?;
+        let row = query("SELECT * FROM nodes WHERE spiffe_id = $1 AND evicted_ms IS NULL")
+            .bind(id.as_str())
+            .fetch_optional(self.sql())
+            .await?;
         row.as_ref().map(node).transpose()
     }
 
     /// A page of nodes by name: those after `after`, at most [`MAX_PAGE`].
     pub async fn nodes(&mut self, after: Option<&Name>) -> Result<Vec<Node>, StoreError> {
-        let rows = query("SELECT * FROM nodes WHERE name > $1 ORDER BY name LIMIT $2")
+        let rows = query("SELECT * FROM nodes WHERE name > $1 AND evicted_ms IS NULL ORDER BY name LIMIT $2")
             .bind(after.map_or("", Name::as_str))
             .bind(MAX_PAGE)
             .fetch_all(self.sql())
@@ -46,7 +51,7 @@ impl Tx {
                 attestor = excluded.attestor, spiffe_id = excluded.spiffe_id, selectors = excluded.selectors,
                 joined_ms = excluded.joined_ms, serial = excluded.serial, serial_seen = excluded.serial_seen,
                 previous_serial = excluded.previous_serial, svid_expires_ms = excluded.svid_expires_ms,
-                banned_ms = excluded.banned_ms",
+                banned_ms = excluded.banned_ms, evicted_ms = NULL",
         )
         .bind(node.name.as_str())
         .bind(node.attestor.as_str())
@@ -75,7 +80,7 @@ impl Tx {
         Ok(seen.rows_affected() == 1)
     }
 
-    /// Bans a node for good: it is admitted nowhere, until it joins anew with another token.
+    /// Bans a node for good: it is admitted nowhere, and joins nowhere until it is evicted.
     pub async fn ban_node(&mut self, name: &Name, now: Millis) -> Result<(), StoreError> {
         self.change_state().await?;
         let banned = query("UPDATE nodes SET banned_ms = $1 WHERE name = $2 AND banned_ms IS NULL")
@@ -84,6 +89,18 @@ impl Tx {
             .execute(self.sql())
             .await?;
         if banned.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotFound("node")) }
+    }
+
+    /// Forgets a node's identity, banned or not: it may join anew.
+    pub async fn evict_node(&mut self, name: &Name, now: Millis) -> Result<(), StoreError> {
+        self.change_state().await?;
+        let evicted =
+            query("UPDATE nodes SET evicted_ms = $1, banned_ms = NULL WHERE name = $2 AND evicted_ms IS NULL")
+                .bind(now.0)
+                .bind(name.as_str())
+                .execute(self.sql())
+                .await?;
+        if evicted.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotFound("node")) }
     }
 }
 

@@ -1,10 +1,12 @@
 //! SVIDs that were signed for agents: what is still accepted by those who ask no one.
 
+use crate::cells::Cells;
 use crate::error::StoreError;
-use crate::sql::{insert, query};
+use crate::sql::{Row, insert, query};
 use crate::tx::{Read, Tx};
 use avouch_core::node::Serial;
 use avouch_words::{Millis, Name, Ulid};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What tells one SVID from all others.
@@ -51,6 +53,27 @@ impl Read {
             .fetch_one(self.sql())
             .await?;
         Ok(row.at::<Option<i64>>(0)?.map(Millis))
+    }
+
+    /// The same for each instance that a node has such SVIDs of.
+    pub async fn svids_valid_on(
+        &mut self,
+        node: &Name,
+        now: Millis,
+    ) -> Result<BTreeMap<Ulid, (Name, Millis)>, StoreError> {
+        let rows = query(
+            "SELECT instance, agent, max(not_after_ms) AS until FROM svids WHERE node = $1 AND not_after_ms >= $2
+             GROUP BY instance, agent",
+        )
+        .bind(node.as_str())
+        .bind(now.0)
+        .fetch_all(self.sql())
+        .await?;
+        let read = |row: &Row| {
+            let cells = Cells::of(row, "svids");
+            Ok((cells.ulid("instance")?, (cells.name("agent")?, cells.millis("until")?)))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// How many SVIDs are kept, of agents on all nodes.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{Mood, TestAuthority, TimerClock, name};
 use avouch_words::Ulid;
+use std::collections::BTreeSet;
 
 struct Rig {
     identities: Identities,
@@ -17,8 +18,12 @@ async fn rig() -> Rig {
     let (identities, desk) = Identities::new(authority.clone(), clock.clone(), ended);
     let stop = CancellationToken::new();
     tokio::spawn(desk.run(stop.clone()));
-    identities.entitle([name("researcher")].into(), authority.bundle()).await;
+    identities.entitle(researcher(), authority.bundle()).await;
     Rig { identities, authority, clock, ended: receiver, _stop: stop.drop_guard() }
+}
+
+fn researcher() -> BTreeMap<Name, IdPath> {
+    [(name("researcher"), IdPath::default())].into()
 }
 
 fn whose(agent: &str, instance: u8) -> IdentityKey {
@@ -95,7 +100,7 @@ async fn an_agent_that_is_not_entitled_loses_and_gets_nothing() {
     let rig = rig().await;
     let mut held = rig.identities.follow(&whose("researcher", 1)).await.unwrap();
     settled(&mut held).await;
-    rig.identities.entitle(BTreeSet::new(), rig.authority.bundle()).await;
+    rig.identities.entitle(BTreeMap::new(), rig.authority.bundle()).await;
     assert!(matches!(*held.borrow(), Identity::Withdrawn), "withdrawn when the call returns");
     assert_eq!(rig.identities.held(), 0);
     let again = rig.identities.follow(&whose("researcher", 1)).await.unwrap();
@@ -109,8 +114,8 @@ async fn an_answer_that_comes_after_the_withdrawal_is_for_nobody() {
     let whose = whose("researcher", 1);
     let (first, (), (), second) = tokio::join!(
         rig.identities.follow(&whose),
-        rig.identities.entitle(BTreeSet::new(), rig.authority.bundle()),
-        rig.identities.entitle([name("researcher")].into(), rig.authority.bundle()),
+        rig.identities.entitle(BTreeMap::new(), rig.authority.bundle()),
+        rig.identities.entitle(researcher(), rig.authority.bundle()),
         rig.identities.follow(&whose),
     );
     let (mut first, mut second) = (first.unwrap(), second.unwrap());
@@ -125,7 +130,7 @@ async fn another_authority_replaces_what_the_old_one_signed_at_once() {
     settled(&mut held).await;
     let asked = rig.authority.asked.load(Ordering::SeqCst);
     let other = TestAuthority::new(rig.clock.clone()).bundle();
-    rig.identities.entitle([name("researcher")].into(), other).await;
+    rig.identities.entitle(researcher(), other).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(rig.authority.asked.load(Ordering::SeqCst) > asked, "it is asked for anew without waiting for half life");
 }
@@ -155,4 +160,17 @@ async fn one_identity_over_the_limit_is_refused() {
         followed.push(rig.identities.follow(&whose).await.unwrap());
     }
     assert_eq!(rig.identities.follow(&whose("researcher", 255)).await.err(), Some(NoRoom));
+}
+
+/// What the issuer signs for another path is not taken, and what was held under the path before is withdrawn.
+#[tokio::test(start_paused = true)]
+async fn a_new_path_replaces_the_identity() {
+    let rig = rig().await;
+    let mut held = rig.identities.follow(&whose("researcher", 1)).await.unwrap();
+    assert!(matches!(settled(&mut held).await, Identity::Ready(_)));
+    let path = IdPath::parse("/team/{agent}").unwrap();
+    rig.identities.entitle([(name("researcher"), path)].into(), rig.authority.bundle()).await;
+    assert!(matches!(*held.borrow(), Identity::Withdrawn));
+    let mut again = rig.identities.follow(&whose("researcher", 1)).await.unwrap();
+    assert!(matches!(settled(&mut again).await, Identity::Unavailable), "the test's issuer signs for /agent only");
 }

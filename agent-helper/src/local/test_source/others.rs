@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_sources::{Credentials509, Doing, Entrant, SourceFault, Who};
-use avouch_words::{Bundle, Secret};
+use avouch_words::{Bundle, Secret, SpiffeId};
 use tokio::time::timeout;
 
 use super::Desk;
@@ -17,6 +17,7 @@ use crate::state::NodeState;
 pub(super) struct Workload {
     who: Who,
     whose: IdentityKey,
+    id: Option<SpiffeId>,
     bundle: Arc<Bundle>,
     jwt: Arc<JwtSvids>,
     identities: Identities,
@@ -27,6 +28,7 @@ impl Workload {
         Self {
             who: Who::Agent { agent: whose.agent.clone(), instance: whose.instance },
             whose: whose.clone(),
+            id: state.id_of(whose),
             bundle: Arc::clone(&state.bundle),
             jwt: Arc::clone(&desk.sources.jwt),
             identities: desk.sources.identities.clone(),
@@ -42,7 +44,8 @@ impl Entrant for Workload {
     fn jwt<'a>(&'a self, audience: &'a str) -> Doing<'a, Secret> {
         Box::pin(async move {
             let nearest = format!("{audience}/");
-            let token = self.jwt.fetch(&self.whose, &[nearest], &self.bundle).await;
+            let id = self.id.as_ref().ok_or(SourceFault::NoIdentity)?;
+            let token = self.jwt.fetch(&self.whose, id, &[nearest], &self.bundle).await;
             let token = token.map_err(|_| SourceFault::NoIdentity)?;
             Ok(Secret::new(token.compact().expose().to_vec()))
         })

@@ -15,6 +15,8 @@ pub fn judge(scene: &Scene) -> Finding {
     let (issuer, reason) = (&status.issuer, &status.contact_reason);
     match status.contact_fault.as_str() {
         // The clock is another check's; doubts of what the issuer said are the lock state's.
+        // What a join cures is that check's.
+        "node_expired" | "node_banned" => Finding::ok(CHECK, format!("what keeps this node from {issuer} is its join")),
         "" | "clock_off" | "renewed" => Finding::ok(CHECK, format!("the helper hears the issuer at {issuer}")),
         "connecting" => Finding::note(CHECK, format!("the helper has just begun to look for {issuer}"), "Ask again."),
         "issuer_not_expected" => {

@@ -15,6 +15,10 @@ pub fn judge(scene: &Scene) -> Finding {
         return Finding::wrong(CHECK, about, format!("{} {TOKEN}", fault.action));
     }
     let Some(status) = scene.status() else { return without_helper(CHECK, scene) };
+    if status.contact_fault == "node_banned" {
+        let about = format!("an operator has banned this node, {}", status.node_id);
+        return Finding::wrong(CHECK, about, EVICT);
+    }
     let end = Millis(status.svid_expires_ms);
     if end <= scene.now {
         let ended = relative(end, scene.now);
@@ -33,8 +37,10 @@ const JOINING: &[&str] = &[
     "wrong_trust_domain",
     "issuer_not_pinned",
 ];
-const TOKEN: &str = "On the issuer's machine: `avouch token create --node NAME --out join.token`; name that file as \
-                     `join_token_file` in helper.toml, and start the helper again.";
+const TOKEN: &str = "On the issuer's machine: `avouch node token NAME --out join.token`; put it where \
+                     `join_token_file` in helper.toml says. A helper that runs takes it within seconds.";
+const EVICT: &str = "If that is over, on the issuer's machine: `avouch node evict NAME --reason WHY`, then `avouch node \
+                     token NAME --out join.token`; put that where `join_token_file` in helper.toml says.";
 
 #[cfg(test)]
 mod tests {
@@ -42,6 +48,15 @@ mod tests {
     use crate::doctor::State;
     use crate::doctor::scene::Answer;
     use crate::doctor::scene::tests::sound;
+
+    #[test]
+    fn a_banned_node_is_told_first() {
+        let mut scene = sound();
+        if let Answer::Said(status) = &mut scene.helper {
+            status.contact_fault = "node_banned".to_owned();
+        }
+        assert_eq!(judge(&scene).state, State::Wrong);
+    }
 
     #[test]
     fn an_svid_is_good_until_its_end() {

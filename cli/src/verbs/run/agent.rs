@@ -65,8 +65,7 @@ async fn register(context: &Context, order: &args::Run, name: &Name) -> Result<(
         return Err(Failure::new(Exit::Usage, "no agent was registered").then("Name one with --agent."));
     }
     let nodes = vec![agent::this_node(context).await?];
-    let request =
-        CreateAgentRequest { name: name.to_string(), owner, nodes, selectors, x509_ttl_seconds: 0, jwt_ttl_seconds: 0 };
+    let request = CreateAgentRequest { name: name.to_string(), owner, nodes, selectors, ..Default::default() };
     progress::during(SETTLING, admin.create_agent(request)).await.map_err(|status| replies::failure(&status))?;
     for credential in &credentials {
         let request = CreateGrantRequest { agent: name.to_string(), credential: credential.clone() };

@@ -75,6 +75,9 @@ pub struct Node {
     pub connected: bool,
     #[prost(uint64, tag = "6")]
     pub applied_version: u64,
+    /// 0 if it is not banned.
+    #[prost(int64, tag = "7")]
+    pub banned_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateAgentRequest {
@@ -93,6 +96,17 @@ pub struct CreateAgentRequest {
     pub x509_ttl_seconds: u32,
     #[prost(uint32, tag = "6")]
     pub jwt_ttl_seconds: u32,
+    /// The path of its SPIFFE IDs; empty for `/agent/{agent}`.
+    #[prost(string, tag = "7")]
+    pub id_path: ::prost::alloc::string::String,
+    /// What the Workload API calls it.
+    #[prost(string, tag = "8")]
+    pub hint: ::prost::alloc::string::String,
+    /// The common name and the DNS names in its X.509-SVIDs.
+    #[prost(string, tag = "9")]
+    pub common_name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "10")]
+    pub dns_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Agent {
@@ -112,6 +126,14 @@ pub struct Agent {
     pub jwt_ttl_seconds: u32,
     #[prost(int64, tag = "8")]
     pub created_ms: i64,
+    #[prost(string, tag = "9")]
+    pub id_path: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub hint: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub common_name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "12")]
+    pub dns_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAgentsRequest {}
@@ -525,6 +547,158 @@ pub struct ShowKeysReply {
     /// Audiences whose tokens are RS256.
     #[prost(string, repeated, tag = "7")]
     pub rs256_audiences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShowNodeRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeDetails {
+    #[prost(message, optional, tag = "1")]
+    pub node: ::core::option::Option<Node>,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub attestor: ::prost::alloc::string::String,
+    /// Serial of its newest SVID, in hexadecimal.
+    #[prost(string, tag = "4")]
+    pub serial: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "5")]
+    pub instances: ::prost::alloc::vec::Vec<NodeInstance>,
+    /// Agents that may run there.
+    #[prost(string, repeated, tag = "6")]
+    pub agents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeInstance {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub started_ms: i64,
+    /// Until when verifiers that ask no one accept its newest SVID; 0 if none is alive.
+    #[prost(int64, tag = "4")]
+    pub svids_valid_until_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BanNodeRequest {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EvictNodeRequest {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeWithdrawn {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// Those that were ended.
+    #[prost(message, repeated, tag = "3")]
+    pub instances: ::prost::alloc::vec::Vec<NodeInstance>,
+    /// Its helper was connected, and says that it has withdrawn everything.
+    #[prost(bool, tag = "4")]
+    pub applied: bool,
+    /// Microseconds from commit to that.
+    #[prost(uint64, tag = "5")]
+    pub after_us: u64,
+    /// When it injects nothing any more by itself; 0 if it said so already or was never heard.
+    #[prost(int64, tag = "6")]
+    pub fails_closed_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAgentRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAgentReply {
+    #[prost(uint32, tag = "1")]
+    pub grants: u32,
+    /// Until when verifiers that ask no one accept SVIDs already issued; 0 if none is alive.
+    #[prost(int64, tag = "2")]
+    pub svids_valid_until_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteCredentialRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteCredentialReply {
+    #[prost(uint32, tag = "1")]
+    pub grants: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub resources: ::prost::alloc::vec::Vec<Resource>,
+    /// Only say what would be done.
+    #[prost(bool, tag = "2")]
+    pub dry_run: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resource {
+    #[prost(oneof = "resource::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<resource::Kind>,
+}
+/// Nested message and enum types in `Resource`.
+pub mod resource {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Agent(super::CreateAgentRequest),
+        #[prost(message, tag = "2")]
+        Credential(super::PutCredentialRequest),
+        #[prost(message, tag = "3")]
+        Grant(super::CreateGrantRequest),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyReply {
+    /// One for each resource, in the order asked; empty if there are faults.
+    #[prost(message, repeated, tag = "1")]
+    pub applied: ::prost::alloc::vec::Vec<Applied>,
+    /// All that is wrong; then nothing was done.
+    #[prost(message, repeated, tag = "2")]
+    pub faults: ::prost::alloc::vec::Vec<ApplyFault>,
+    /// The version that it made, or the newest if nothing had to be done.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Applied {
+    /// `create`, `change` or `unchanged`.
+    #[prost(string, tag = "1")]
+    pub action: ::prost::alloc::string::String,
+    /// Fields that change.
+    #[prost(string, repeated, tag = "2")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyFault {
+    /// Which resource, from 0.
+    #[prost(uint32, tag = "1")]
+    pub resource: u32,
+    /// The field, as it is called in the request.
+    #[prost(string, tag = "2")]
+    pub field: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub fault: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod admin_client {
@@ -1094,6 +1268,144 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("avouch.admin.v1.Admin", "ShowKeys"));
             self.inner.unary(req, path, codec).await
         }
+        /// One node, with what it holds.
+        pub async fn show_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShowNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeDetails>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.admin.v1.Admin/ShowNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.admin.v1.Admin", "ShowNode"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The node gets nothing any more, and joins nowhere until it is evicted.
+        pub async fn ban_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BanNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeWithdrawn>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.admin.v1.Admin/BanNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.admin.v1.Admin", "BanNode"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The node's identity is forgotten: it has to join anew, with another token.
+        pub async fn evict_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EvictNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeWithdrawn>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.admin.v1.Admin/EvictNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.admin.v1.Admin", "EvictNode"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes an agent's registration back, with its grants.
+        pub async fn delete_agent(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAgentReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.admin.v1.Admin/DeleteAgent",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.admin.v1.Admin", "DeleteAgent"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a credential back, with its grants. Its value in a source stays.
+        pub async fn delete_credential(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteCredentialRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteCredentialReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.admin.v1.Admin/DeleteCredential",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.admin.v1.Admin", "DeleteCredential"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes what is written so: all of it, or nothing.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<super::ApplyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/avouch.admin.v1.Admin/Apply",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("avouch.admin.v1.Admin", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1233,6 +1545,42 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::ShowKeysRequest>,
         ) -> std::result::Result<tonic::Response<super::ShowKeysReply>, tonic::Status>;
+        /// One node, with what it holds.
+        async fn show_node(
+            &self,
+            request: tonic::Request<super::ShowNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeDetails>, tonic::Status>;
+        /// The node gets nothing any more, and joins nowhere until it is evicted.
+        async fn ban_node(
+            &self,
+            request: tonic::Request<super::BanNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeWithdrawn>, tonic::Status>;
+        /// The node's identity is forgotten: it has to join anew, with another token.
+        async fn evict_node(
+            &self,
+            request: tonic::Request<super::EvictNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeWithdrawn>, tonic::Status>;
+        /// Takes an agent's registration back, with its grants.
+        async fn delete_agent(
+            &self,
+            request: tonic::Request<super::DeleteAgentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAgentReply>,
+            tonic::Status,
+        >;
+        /// Takes a credential back, with its grants. Its value in a source stays.
+        async fn delete_credential(
+            &self,
+            request: tonic::Request<super::DeleteCredentialRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteCredentialReply>,
+            tonic::Status,
+        >;
+        /// Makes what is written so: all of it, or nothing.
+        async fn apply(
+            &self,
+            request: tonic::Request<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<super::ApplyReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct AdminServer<T> {
@@ -2212,6 +2560,266 @@ pub mod admin_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ShowKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.admin.v1.Admin/ShowNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShowNodeSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::ShowNodeRequest>
+                    for ShowNodeSvc<T> {
+                        type Response = super::NodeDetails;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShowNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::show_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShowNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.admin.v1.Admin/BanNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct BanNodeSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::BanNodeRequest>
+                    for BanNodeSvc<T> {
+                        type Response = super::NodeWithdrawn;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BanNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::ban_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BanNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.admin.v1.Admin/EvictNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct EvictNodeSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::EvictNodeRequest>
+                    for EvictNodeSvc<T> {
+                        type Response = super::NodeWithdrawn;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EvictNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::evict_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EvictNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.admin.v1.Admin/DeleteAgent" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAgentSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::DeleteAgentRequest>
+                    for DeleteAgentSvc<T> {
+                        type Response = super::DeleteAgentReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteAgentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::delete_agent(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAgentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.admin.v1.Admin/DeleteCredential" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteCredentialSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::DeleteCredentialRequest>
+                    for DeleteCredentialSvc<T> {
+                        type Response = super::DeleteCredentialReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteCredentialRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::delete_credential(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteCredentialSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/avouch.admin.v1.Admin/Apply" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::ApplyRequest>
+                    for ApplySvc<T> {
+                        type Response = super::ApplyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::apply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -137,6 +137,9 @@ pub struct State {
     /// Vendors that agents of this node may go to with tokens of their own.
     #[prost(message, repeated, tag = "30")]
     pub targets: ::prost::alloc::vec::Vec<Target>,
+    /// The node is banned: this state forbids everything, and nothing comes after it.
+    #[prost(bool, tag = "15")]
+    pub banned: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JwtAuthority {
@@ -159,6 +162,12 @@ pub struct Agent {
     pub x509_ttl_seconds: u32,
     #[prost(uint32, tag = "5")]
     pub jwt_ttl_seconds: u32,
+    /// The path of its SPIFFE IDs, as `/agent/{agent}`.
+    #[prost(string, tag = "6")]
+    pub id_path: ::prost::alloc::string::String,
+    /// What the Workload API calls it; empty for nothing.
+    #[prost(string, tag = "7")]
+    pub hint: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Credential {

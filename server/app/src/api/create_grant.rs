@@ -1,7 +1,7 @@
 //! An agent may use a credential.
 
 use super::reply;
-use crate::app::App;
+use crate::app::{App, Change};
 use crate::caller::Operator;
 use crate::error::Failure;
 use avouch_audit::record::IssuerEvent;
@@ -23,15 +23,20 @@ pub(super) async fn create_grant(
         created: app.now(),
     };
     let mut change = app.change().await?;
+    grant_it(&mut change, &operator, &grant).await?;
+    change.commit_and_settle().await?;
+    Ok(reply::grant(&grant))
+}
+
+/// Makes it, on the record.
+pub(super) async fn grant_it(change: &mut Change<'_>, operator: &Operator, grant: &Grant) -> Result<(), Failure> {
     let pair = format!("{} to {}", grant.credential, grant.agent);
-    change.create_grant(&grant).await.map_err(Failure::named(&pair))?;
+    change.create_grant(grant).await.map_err(Failure::named(&pair))?;
     let event = IssuerEvent::GrantCreated {
         operator: operator.record(),
         grant: grant.id,
         agent: grant.agent.clone(),
         credential: grant.credential.clone(),
     };
-    change.record(event).await?;
-    change.commit_and_settle().await?;
-    Ok(reply::grant(&grant))
+    Ok(change.record(event).await?)
 }

@@ -7,6 +7,7 @@ use avouch_attest_node::join_token;
 use avouch_audit::field::Moment;
 use avouch_audit::record::IssuerEvent;
 use avouch_core::JoinToken;
+use avouch_core::refusal::Invalid;
 use avouch_wire::admin;
 
 #[tracing::instrument(name = "admin.token.create", skip_all, fields(operator = %operator.name()))]
@@ -25,6 +26,9 @@ pub(super) async fn create_token(
     let node_id = node_id.ok_or_else(|| Failure::Broken("the attestor's name is none".to_owned()))?;
 
     let mut tx = app.store.begin().await?;
+    if tx.node(&token.node).await?.is_some_and(|known| known.banned.is_some()) {
+        return Err(Invalid::new("node", "it is banned; evict it first").into());
+    }
     tx.create_token(&token).await?;
     let event = IssuerEvent::TokenCreated {
         operator: operator.record(),

@@ -95,8 +95,11 @@ fn first(name: &Name, attestor: Name, id: SpiffeId, issued: &IssuedX509, now: Mi
     }
 }
 
-/// A node that joins anew takes nothing over from the one of its name before.
+/// A node that joins anew takes nothing over from the one of its name before. One that was banned does not join.
 async fn join(app: &App, tx: &mut Tx, node: Node, token: Digest, issued: &IssuedX509) -> Result<(), Failure> {
+    if tx.node(&node.name).await?.is_some_and(|known| known.banned.is_some()) {
+        return Err(Denial::Node.into());
+    }
     tx.put_node(&node).await?;
     tx.end_instances_of(&node.name, node.joined).await?;
     app.record(tx, IssuerEvent::TokenUsed { token, node: node.id.clone() }).await?;

@@ -1,5 +1,6 @@
 //! The nodes that joined, and how far each is.
 
+use super::show_node;
 use crate::app::App;
 use crate::caller::Operator;
 use crate::error::Failure;
@@ -12,16 +13,5 @@ pub(super) async fn list_nodes(
     _request: admin::ListNodesRequest,
 ) -> Result<admin::ListNodesReply, Failure> {
     let nodes = app.store.read().await?.nodes(None).await?;
-    let said = |node: &avouch_core::Node| {
-        let seen = app.connected.of(&node.id);
-        admin::Node {
-            id: node.id.to_string(),
-            selectors: node.selectors.iter().map(ToString::to_string).collect(),
-            joined_ms: node.joined.0,
-            svid_expires_ms: node.svid_expires.0,
-            connected: seen.streams > 0,
-            applied_version: seen.applied,
-        }
-    };
-    Ok(admin::ListNodesReply { nodes: nodes.iter().map(said).collect() })
+    Ok(admin::ListNodesReply { nodes: nodes.iter().map(|node| show_node::said(app, node)).collect() })
 }

@@ -1,5 +1,7 @@
 //! The calls, one file each: request, typed input, the rules, one transaction, reply. What is here only hands over.
 
+mod apply;
+mod ban_node;
 mod begin_instance;
 mod brokered;
 mod close_target;
@@ -7,9 +9,12 @@ mod create_agent;
 mod create_grant;
 mod create_lock;
 mod create_token;
+mod delete_agent;
+mod delete_credential;
 mod delete_grant;
 mod end_instance;
 mod enrol;
+mod evict_node;
 mod export_audit;
 mod list_agents;
 mod list_credentials;
@@ -28,6 +33,7 @@ mod renew;
 mod reply;
 mod ship_audit;
 mod show_keys;
+mod show_node;
 mod sign_brokered;
 mod sign_brokered_x509;
 mod sign_jwt;
@@ -102,7 +108,7 @@ impl issuer::node_server::Node for NodeApi {
     }
 
     async fn sync(&self, request: Request<Streaming<issuer::SyncUp>>) -> Result<Response<Self::SyncStream>, Status> {
-        node_call!(self, request, sync::sync)
+        node_call!(self, request, sync::sync, caller::syncing_node)
     }
 
     async fn sign_x509(
@@ -300,5 +306,44 @@ impl admin::admin_server::Admin for AdminApi {
         request: Request<admin::ExportAuditRequest>,
     ) -> Result<Response<Self::ExportAuditStream>, Status> {
         operator_call!(self, request, export_audit::export_audit)
+    }
+
+    async fn show_node(
+        &self,
+        request: Request<admin::ShowNodeRequest>,
+    ) -> Result<Response<admin::NodeDetails>, Status> {
+        operator_call!(self, request, show_node::show_node)
+    }
+
+    async fn ban_node(
+        &self,
+        request: Request<admin::BanNodeRequest>,
+    ) -> Result<Response<admin::NodeWithdrawn>, Status> {
+        operator_call!(self, request, ban_node::ban_node)
+    }
+
+    async fn evict_node(
+        &self,
+        request: Request<admin::EvictNodeRequest>,
+    ) -> Result<Response<admin::NodeWithdrawn>, Status> {
+        operator_call!(self, request, evict_node::evict_node)
+    }
+
+    async fn delete_agent(
+        &self,
+        request: Request<admin::DeleteAgentRequest>,
+    ) -> Result<Response<admin::DeleteAgentReply>, Status> {
+        operator_call!(self, request, delete_agent::delete_agent)
+    }
+
+    async fn delete_credential(
+        &self,
+        request: Request<admin::DeleteCredentialRequest>,
+    ) -> Result<Response<admin::DeleteCredentialReply>, Status> {
+        operator_call!(self, request, delete_credential::delete_credential)
+    }
+
+    async fn apply(&self, request: Request<admin::ApplyRequest>) -> Result<Response<admin::ApplyReply>, Status> {
+        operator_call!(self, request, apply::apply)
     }
 }

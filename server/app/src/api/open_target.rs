@@ -6,9 +6,11 @@ use crate::caller::Operator;
 use crate::error::Failure;
 use avouch_audit::field::{Code, Outside};
 use avouch_audit::record::IssuerEvent;
+use avouch_core::Refusal;
 use avouch_core::refusal::Invalid;
 use avouch_core::target::Opening;
 use avouch_wire::admin;
+use avouch_words::IdPath;
 
 #[tracing::instrument(name = "admin.target.open", skip_all, fields(operator = %operator.name()))]
 pub(super) async fn open_target(
@@ -25,6 +27,12 @@ pub(super) async fn open_target(
         return Err(Invalid::new("audience", fault).into());
     }
     let mut change = app.change().await?;
+    let known = change.agent(&open.agent).await?;
+    let known = known.ok_or_else(|| Refusal::NotFound { kind: "agent", name: agent.clone() })?;
+    if known.id_path != IdPath::default() {
+        // A vendor is told one subject, and goes by it for good.
+        return Err(Invalid::new("agent", "its ID path is its own; a vendor knows /agent/{agent} alone").into());
+    }
     change.open_target(&open).await.map_err(Failure::named(&agent))?;
     let event = IssuerEvent::TargetOpened {
         operator: operator.record(),

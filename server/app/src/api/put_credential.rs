@@ -1,7 +1,7 @@
 //! A credential is made, or replaced: where its value lies, and where it may go. The value never comes here.
 
 use super::reply;
-use crate::app::App;
+use crate::app::{App, Change};
 use crate::caller::Operator;
 use crate::error::Failure;
 use avouch_audit::field::Outside;
@@ -23,7 +23,16 @@ pub(super) async fn put_credential(
     if request.only_new && change.credential(&credential.name).await?.is_some() {
         return Err(Refusal::Exists { kind: "credential", name: credential.name.to_string() }.into());
     }
-    change.put_credential(&credential).await?;
+    put(&mut change, &operator, &credential).await?;
+    // One that was there keeps the moment it was made.
+    let kept = change.credential(&credential.name).await?.unwrap_or(credential);
+    change.commit_and_settle().await?;
+    Ok(reply::credential(&kept))
+}
+
+/// Makes or replaces it, on the record.
+pub(super) async fn put(change: &mut Change<'_>, operator: &Operator, credential: &Credential) -> Result<(), Failure> {
+    change.put_credential(credential).await?;
     let event = IssuerEvent::CredentialPut {
         operator: operator.record(),
         credential: credential.name.clone(),
@@ -31,9 +40,5 @@ pub(super) async fn put_credential(
         reference: Some(credential.reference.as_str()).filter(|text| !text.is_empty()).map(Outside::of),
         binding: credential.binding.digest(),
     };
-    change.record(event).await?;
-    // One that was there keeps the moment it was made.
-    let kept = change.credential(&credential.name).await?.unwrap_or(credential);
-    change.commit_and_settle().await?;
-    Ok(reply::credential(&kept))
+    Ok(change.record(event).await?)
 }

@@ -9,13 +9,17 @@ use std::time::Duration;
 pub(super) fn agent(agent: &Agent, trust_domain: &TrustDomain) -> admin::Agent {
     admin::Agent {
         name: agent.name.to_string(),
-        spiffe_id: trust_domain.agent(&agent.name).to_string(),
+        spiffe_id: agent.id_path.shown(trust_domain, &agent.name),
         owner: agent.owner.clone(),
         nodes: agent.nodes.iter().map(ToString::to_string).collect(),
         selectors: agent.selectors.iter().map(ToString::to_string).collect(),
         x509_ttl_seconds: seconds(agent.x509_ttl),
         jwt_ttl_seconds: seconds(agent.jwt_ttl),
         created_ms: agent.created.0,
+        id_path: agent.id_path.to_string(),
+        hint: agent.hint.clone(),
+        common_name: agent.names.common.clone(),
+        dns_names: agent.names.dns.clone(),
     }
 }
 

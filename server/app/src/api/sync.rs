@@ -6,6 +6,7 @@ use crate::caller::NodeCaller;
 use crate::connected::Stream;
 use crate::error::Failure;
 use crate::slice;
+use crate::state::State;
 use avouch_core::node;
 use avouch_core::refusal::Denial;
 use avouch_wire::issuer::{self, sync_down, sync_up};
@@ -60,10 +61,12 @@ async fn serve(
         let state = Arc::clone(&states.borrow_and_update());
         if sent < Some(state.version) {
             let known = app.store.read().await?.node_by_id(&caller.node.id).await?.ok_or(Denial::Node)?;
-            node::admit(&known)?;
             send(down, sync_down::Kind::State(slice::of(app, &state, &known))).await?;
             stream.heard(state.read_at);
             sent = Some(state.version);
+            if let Err(denial) = node::admit(&known) {
+                return farewell(app, &mut up, stream, &state, denial).await;
+            }
         }
         tokio::select! {
             () = app.shutdown.cancelled() => return Err(Failure::Stopping),
@@ -101,6 +104,25 @@ async fn serve(
             },
         }
     }
+}
+
+/// A node that has just been banned was sent the state that forbids everything: its word that this is in force there
+/// is waited for, and the stream ends.
+async fn farewell(
+    app: &App,
+    up: &mut Streaming<issuer::SyncUp>,
+    stream: &Stream,
+    state: &State,
+    denial: Denial,
+) -> Result<(), Failure> {
+    let last = tokio::time::timeout(SEND_DEADLINE, up.message()).await;
+    if let Ok(Ok(Some(issuer::SyncUp { kind: Some(sync_up::Kind::Applied(applied)) }))) = last
+        && applied.epoch == state.epoch
+        && applied.version <= state.version
+    {
+        stream.applied(applied.version, app.clock.boot());
+    }
+    Err(denial.into())
 }
 
 /// A node that does not take what it is sent is hung up on; it counts as not having heard.

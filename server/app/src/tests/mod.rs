@@ -1,8 +1,10 @@
 //! The issuer from outside: over real TLS and real sockets, in a directory of its own.
 
+mod apply;
 mod audit;
 mod enrol;
 mod input;
+mod nodes;
 mod operator;
 mod public;
 mod sign;

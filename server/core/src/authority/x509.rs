@@ -109,9 +109,9 @@ impl X509Signer {
         self.not_after
     }
 
-    /// Signs a leaf for the holder of a key, as permitted. It never outlives the authority. The subject is empty and
-    /// says nothing: the one URI name is the identity. A brokered one is for clients alone, and repeats its ID's path
-    /// as its common name, as there are sources that give nothing to who has none.
+    /// Signs a leaf for the holder of a key, as permitted. It never outlives the authority. The one URI name is the
+    /// identity; a subject and DNS names are there only if the registration says so. A brokered one is for clients
+    /// alone, and repeats its ID's path as its common name, as there are sources that give nothing to who has none.
     pub fn sign(
         &self,
         permit: &X509Permit,
@@ -128,7 +128,14 @@ impl X509Signer {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.serial_number = Some(SerialNumber::from(serial.0.to_vec()));
+        if !permit.names().common.is_empty() {
+            params.distinguished_name.push(DnType::CommonName, permit.names().common.as_str());
+        }
         params.subject_alt_names = vec![uri(permit.id())?];
+        for name in &permit.names().dns {
+            let name = name.as_str().try_into().map_err(|_| AuthorityError::Build)?;
+            params.subject_alt_names.push(SanType::DnsName(name));
+        }
         params.not_before = moment(not_before)?;
         params.not_after = moment(not_after)?;
         params.is_ca = IsCa::ExplicitNoCa;

@@ -70,7 +70,7 @@ pub fn brokered_bearer(
     audience: &str,
     reserved: &ReservedAudiences,
 ) -> Result<JwtPermit, Denial> {
-    let X509Permit { id, ttl, rule } = brokered_bearer_x509(trust_domain, node, bearer)?;
+    let X509Permit { id, ttl, rule, .. } = brokered_bearer_x509(trust_domain, node, bearer)?;
     Ok(JwtPermit { id, audience: vec![of_a_source(audience, reserved)?], instance: None, ttl, rule })
 }
 

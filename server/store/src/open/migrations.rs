@@ -22,6 +22,7 @@ macro_rules! all {
             1 "init" "0001_init";
             2 "traces" "0002_traces";
             3 "reference" "0003_reference";
+            4 "registrations" "0004_registrations";
             5 "federation" "0005_federation";
             6 "issuers" "0006_issuers";
         )
