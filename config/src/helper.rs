@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 pub struct HelperConfig {
     /// The trust domain that the node joins.
     pub trust_domain: TrustDomain,
-    /// Where the issuer is, as `host:port`.
-    pub issuer: String,
+    /// Where the issuers are, each as `host:port`: one at least. They share one database; any will do.
+    pub issuers: Vec<String>,
     /// The node's key and SVID, the audit spool, the sealed store.
     pub state_dir: PathBuf,
     /// Sockets, and the files of live sessions.
@@ -91,7 +91,7 @@ impl HelperConfig {
     pub fn new(trust_domain: TrustDomain, issuer: String, paths: &Paths) -> Self {
         Self {
             trust_domain,
-            issuer,
+            issuers: vec![issuer],
             state_dir: paths.helper_state(),
             runtime_dir: paths.helper_runtime(),
             join_token: paths.join_token().map(JoinToken::File),
@@ -116,11 +116,30 @@ impl HelperConfig {
     }
 }
 
+/// One under `issuer`, or several under `issuers`.
+fn issuers(root: &Table<'_, '_>) -> Option<Vec<String>> {
+    let several = root.get("issuers");
+    let Some(several) = several else {
+        return root.must("issuer", ISSUER, parse::host_port).map(|issuer| vec![issuer]);
+    };
+    if root.get("issuer").is_some() {
+        return several.wrong("says what `issuer` says too: keep one of them");
+    }
+    let issuers = several.list(parse::host_port)?;
+    if issuers.is_empty() || issuers.len() > MAX_ISSUERS {
+        return several.wrong(format!("must name 1 to {MAX_ISSUERS} issuers"));
+    }
+    let mut known = std::collections::BTreeSet::new();
+    match issuers.iter().find(|issuer| !known.insert(*issuer)) {
+        Some(twice) => several.wrong(format!("names {twice} twice")),
+        None => Some(issuers),
+    }
+}
+
 fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
     // Each is read before any is asked for with `?`, so that every fault is told.
     let trust_domain = root.must("trust_domain", settings::TRUST_DOMAIN, settings::trust_domain);
-    let issuer =
-        root.must("issuer", "write where the issuer is, such as issuer = \"issuer.example:8443\"", parse::host_port);
+    let issuers = issuers(root);
     let state_dir = root.or("state_dir", paths.helper_state(), parse::path);
     let runtime_dir = root.or("runtime_dir", paths.helper_runtime(), parse::socket_dir);
     let join_token =
@@ -167,7 +186,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
     }
     Some(HelperConfig {
         trust_domain: trust_domain?,
-        issuer: issuer?,
+        issuers: issuers?,
         state_dir: state_dir?,
         runtime_dir: runtime_dir?,
         join_token: join_token?,
@@ -182,6 +201,9 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<HelperConfig> {
 }
 
 const MAX_PORTS: usize = 64;
+
+const ISSUER: &str = "write where the issuer is, such as issuer = \"issuer.example:8443\"";
+const MAX_ISSUERS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +229,23 @@ mod tests {
         assert_eq!(with("-").unwrap().join_token, Some(JoinToken::Stdin));
         assert_eq!(with("/t").unwrap().join_token, Some(JoinToken::File("/t".into())));
         assert!(with("avouch-join.secret").is_err());
+    }
+
+    #[test]
+    fn there_is_one_issuer_or_a_list_of_several() {
+        let with = |lines: &str| parse(&format!("trust_domain = \"e\"\n{lines}"));
+        assert_eq!(with("issuer = \"a:1\"").unwrap().issuers, ["a:1"]);
+        assert_eq!(with("issuers = [\"a:1\", \"b:1\"]").unwrap().issuers, ["a:1", "b:1"]);
+        for (lines, sentence) in [
+            ("issuers = []", "`issuers` must name 1 to 16 issuers"),
+            ("issuers = [\"a:1\", \"a:1\"]", "`issuers` names a:1 twice"),
+            ("issuers = [\"a\"]", "`issuers[0]` must be a host and a port"),
+            ("issuer = \"a:1\"\nissuers = [\"a:1\"]", "`issuers` says what `issuer` says too"),
+            ("", "the key `issuer` is missing"),
+        ] {
+            let told = with(lines).unwrap_err().to_string();
+            assert!(told.contains(sentence), "{lines}: {told}");
+        }
     }
 
     #[test]

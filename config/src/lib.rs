@@ -2,6 +2,7 @@
 //! process is hardened, started, watched and stopped, and why a start fails. Knows nothing of what the two parts do.
 
 mod crash;
+mod database;
 mod fault;
 mod file;
 mod health;
@@ -22,6 +23,7 @@ pub mod supervisor;
 pub mod telemetry;
 
 pub use crash::crash_point;
+pub use database::{DatabaseHost, DatabaseSettings, DatabaseTls};
 pub use fault::{ConfigFault, ConfigFaults, Problem};
 pub use file::{FileFault, MAX_PRIVATE_FILE, check_outside, make_private_dir, make_shared_dir, read_secret, read_text};
 pub use health::{Health, Metrics, Readiness};

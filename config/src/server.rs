@@ -1,5 +1,6 @@
 //! The issuer's settings.
 
+use crate::database::{self, DatabaseSettings};
 use crate::fault::ConfigFaults;
 use crate::file::read_settings;
 use crate::parse::{self, duration, write_duration};
@@ -20,8 +21,10 @@ pub struct ServerConfig {
     pub trust_domain: TrustDomain,
     /// Where nodes reach it, over TLS.
     pub listen: SocketAddr,
-    /// Its database.
+    /// Its database, if that is a file; else what tells it which database it has seen.
     pub state_dir: PathBuf,
+    /// The Postgres server that its database is on, if it is on one.
+    pub database: Option<DatabaseSettings>,
     /// Its admin socket.
     pub runtime_dir: PathBuf,
     /// The key that seals its authorities; never below `state_dir`.
@@ -76,6 +79,7 @@ impl ServerConfig {
             trust_domain,
             listen: LISTEN,
             state_dir: paths.server_state(),
+            database: None,
             runtime_dir: paths.server_runtime(),
             seal_key_file: paths.server_seal_key(),
             operators: settings::default_operators(),
@@ -107,6 +111,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<ServerConfig> {
     let trust_domain = root.must("trust_domain", settings::TRUST_DOMAIN, settings::trust_domain);
     let listen = root.or("listen", LISTEN, parse::address);
     let state_dir = root.or("state_dir", paths.server_state(), parse::path);
+    let database = database::database(root);
     let runtime_dir = root.or("runtime_dir", paths.server_runtime(), parse::socket_dir);
     let seal_key_file = root.or("seal_key_file", paths.server_seal_key(), parse::path);
     let operators = settings::operators(root);
@@ -161,6 +166,7 @@ fn read(root: &Table<'_, '_>, paths: &Paths) -> Option<ServerConfig> {
         trust_domain: trust_domain?,
         listen: listen?,
         state_dir: state_dir?,
+        database: database?,
         runtime_dir: runtime_dir?,
         seal_key_file: seal_key_file?,
         operators: operators?,

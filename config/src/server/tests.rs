@@ -38,6 +38,13 @@ fn every_key_is_in_the_sample() {
         "session_roots",
         "staleness_bound",
         "reserved_audiences",
+        "[database]",
+        "host",
+        "port",
+        "user",
+        "dbname",
+        "password_file",
+        "ca_file",
         "[svid]",
         "x509_ttl",
         "jwt_ttl",
@@ -123,6 +130,14 @@ fn each_wrong_value_has_a_sentence_that_says_what_to_do() {
             "[[jwt.rsa]]\nkey_file = \"/a\"\naudiences = [\"x\"]\n[[jwt.rsa]]\nkey_file = \"/b\"\naudiences = [\"x\"]",
             "`jwt.rsa` names the audience \"x\" twice",
         ),
+        ("[database]\nhost = \"db.example\"", "`database.host` is another machine, so `ca_file` must name"),
+        ("[database]\nhost = \"10.0.0.1\"", "`database.host` is another machine, so `ca_file` must name"),
+        ("[database]\nhost = \"a b\"", "`database.host` must be a host name, an address, or the directory"),
+        ("[database]\nhost = \"/run/pg\"\nca_file = \"/ca\"", "`database.ca_file` is for TLS, which there is none of"),
+        ("[database]\nca_file = \"/ca\"", "`database.ca_file` is for a Postgres server, and no `host` names one"),
+        ("[database]\nhost = \"localhost\"\nkey_file = \"/k\"", "`database.key_file` needs a `certificate_file`"),
+        ("[database]\nport = 0", "`database.port` must be a port, 1 to 65535"),
+        ("[database]\npassword = \"x\"", "there is no key `database.password`"),
         ("[health]\nlisten = \"0.0.0.0:1\"", "`health.listen` must be a loopback address"),
         ("[log]\nlevel = \"loud\"", "`log.level` must be error, warn, info, debug or trace, not \"loud\""),
         ("[log]\nformat = \"xml\"", "`log.format` must be text or json"),
@@ -156,4 +171,18 @@ fn lives_are_bounded() {
     ] {
         assert_eq!(parse(&format!("trust_domain = \"e\"\n{lines}")).is_ok(), allowed, "{lines}");
     }
+}
+
+#[test]
+fn a_database_is_a_file_or_on_a_server() {
+    let with = |lines: &str| parse(&format!("trust_domain = \"e\"\n[database]\n{lines}")).unwrap().database;
+    assert_eq!(with(""), None);
+    let near = with("host = \"127.0.0.1\"").unwrap();
+    assert_eq!((near.port, near.user.as_str(), near.dbname.as_str(), near.tls), (5432, "avouch", "avouch", None));
+    assert_eq!(
+        with("host = \"/run/postgresql\"").unwrap().host,
+        crate::DatabaseHost::Directory("/run/postgresql".into())
+    );
+    let far = with("host = \"db.example\"\nca_file = \"/ca\"\ncertificate_file = \"/c\"\nkey_file = \"/k\"").unwrap();
+    assert_eq!(far.tls.unwrap().identity, Some(("/c".into(), "/k".into())));
 }
