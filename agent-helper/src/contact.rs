@@ -11,6 +11,8 @@ pub struct Contact(Mutex<Standing>);
 /// A moment's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// Which issuer was dialled last, as `host:port`; empty before the first.
+    pub issuer: String,
     /// Why nothing is heard: a stable code, and words.
     pub fault: Option<(&'static str, String)>,
     /// How far this clock was ahead of the issuer's when its last word came.
@@ -43,7 +45,7 @@ impl Contact {
     /// For a node whose SVID ends then. Nothing was heard yet.
     pub fn new(svid_expires: Millis) -> Self {
         let fault = Some(("connecting", "there was no time for it yet".to_owned()));
-        Self(Mutex::new(Standing { fault, svid_expires, clock_ahead_ms: 0, need: None }))
+        Self(Mutex::new(Standing { issuer: String::new(), fault, svid_expires, clock_ahead_ms: 0, need: None }))
     }
 
     /// The answer now.
@@ -58,6 +60,11 @@ impl Contact {
     /// An operator has to do this.
     pub(crate) fn needs(&self, need: Need) {
         self.change(|standing| standing.need = Some(need));
+    }
+
+    /// This issuer is dialled.
+    pub(crate) fn dials(&self, address: &str) {
+        self.change(|standing| address.clone_into(&mut standing.issuer));
     }
 
     /// The issuer said what its database's clock showed, when ours showed `now`.

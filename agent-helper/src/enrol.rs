@@ -104,12 +104,15 @@ async fn enrol(
 ) -> Result<Joined, StartError> {
     let csr = key.csr().map_err(|error| internal("the node's request cannot be made", error))?;
     let patience = tokio::time::Instant::now() + PATIENCE;
+    // Any issuer will do: they share what the token is checked against, and a repeated request is answered again.
+    let mut issuers = config.issuers.iter().cycle();
     loop {
-        let asked = tokio::time::timeout(ATTEMPT, ask(config, token, &csr, clock)).await;
+        let address = issuers.next().map_or("", String::as_str);
+        let asked = tokio::time::timeout(ATTEMPT, ask(config, address, token, &csr, clock)).await;
         let failed = match asked {
             Ok(Ok((answer, authority))) => return admit(config, &answer, &authority, key, clock.now()),
             Ok(Err(failed)) => failed,
-            Err(_) => unreachable(config, "no answer in time"),
+            Err(_) => unreachable(address, "no answer in time"),
         };
         let again = matches!(failed, StartError::Unreachable { .. }) && tokio::time::Instant::now() < patience;
         if !again {
@@ -121,20 +124,21 @@ async fn enrol(
 
 async fn ask(
     config: &HelperConfig,
+    address: &str,
     token: &JoinToken,
     csr: &[u8],
     clock: &Arc<dyn Clock>,
 ) -> Result<(NodeSvid, X509Authority), StartError> {
     let (tls, pinned) = tls::first_contact_config(token.pin(), token.trust_domain().clone(), clock.clone())
         .map_err(|error| internal("TLS cannot be set up", error))?;
-    let channel = tls::dial(&config.issuer, tls).await.map_err(|error| match error {
-        DialError::Unreachable { reason, .. } => unreachable(config, &reason),
+    let channel = tls::dial(address, tls).await.map_err(|error| match error {
+        DialError::Unreachable { reason, .. } => unreachable(address, &reason),
         DialError::NotExpected { address, reason } => StartError::Imposter { address, reason },
         DialError::NotNow { address, reason } => StartError::NotNow { address, reason },
     })?;
     // Only now, with the handshake done, does the token's secret part leave this process.
     let authority =
-        pinned.authority().cloned().ok_or_else(|| unreachable(config, "the handshake showed no authority"))?;
+        pinned.authority().cloned().ok_or_else(|| unreachable(address, "the handshake showed no authority"))?;
     let request = EnrolRequest {
         attestor: join_token::NAME.to_owned(),
         evidence: token.evidence().expose().to_vec(),
@@ -142,7 +146,8 @@ async fn ask(
         trust_domain: config.trust_domain.to_string(),
         helper_time_ms: clock.now().0,
     };
-    let answer = EnrolmentClient::new(channel).enrol(request).await.map_err(|status| refused(config, &status))?;
+    let answer =
+        EnrolmentClient::new(channel).enrol(request).await.map_err(|status| refused(config, address, &status))?;
     Ok((answer.into_inner(), authority))
 }
 
@@ -200,7 +205,7 @@ fn read_stdin() -> std::io::Result<Secret> {
 }
 
 /// The issuer's stable codes, each with its own way to fail.
-fn refused(config: &HelperConfig, status: &Status) -> StartError {
+fn refused(config: &HelperConfig, address: &str, status: &Status) -> StartError {
     let refusal = Refusal::decode(status.details()).unwrap_or_default();
     match (refusal.code.as_str(), status.code()) {
         ("token_expired", _) => StartError::TokenExpired,
@@ -208,7 +213,7 @@ fn refused(config: &HelperConfig, status: &Status) -> StartError {
         ("wrong_trust_domain", _) => wrong_domain(config, "the issuer", "another"),
         ("clock_off", _) => StartError::Clock { limit: CLOCKS_APART },
         (_, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Unknown) => {
-            unreachable(config, status.message())
+            unreachable(address, status.message())
         }
         _ => StartError::Refused { message: refusal.message, action: refusal.action },
     }
@@ -218,8 +223,8 @@ fn wrong_domain(config: &HelperConfig, what: &'static str, found: &str) -> Start
     StartError::TrustDomain { settings: config.trust_domain.to_string(), what, found: found.to_owned() }
 }
 
-fn unreachable(config: &HelperConfig, reason: &str) -> StartError {
-    StartError::Unreachable { address: config.issuer.clone(), reason: reason.to_owned() }
+fn unreachable(address: &str, reason: &str) -> StartError {
+    StartError::Unreachable { address: address.to_owned(), reason: reason.to_owned() }
 }
 
 fn unusable(fault: FileFault) -> StartError {

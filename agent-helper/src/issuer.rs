@@ -4,6 +4,7 @@
 use crate::identity::brokered::{Bearer, SignBrokered};
 use crate::identity::jwt::SignJwt;
 use crate::identity::{Answer, IdentityKey, Order, SignX509, Unreachable};
+use crate::ids;
 use avouch_wire::issuer as wire;
 use avouch_wire::issuer::node_client::NodeClient;
 use avouch_wire::tls::{self, LiveIdentity};
@@ -23,9 +24,12 @@ pub struct Issuer {
     channel: watch::Receiver<Option<Channel>>,
 }
 
-/// Makes the connection.
+/// Makes the connection, to one of the issuers that share a database: to the same as long as it serves, and to the next
+/// once it does not.
 pub struct Link {
-    address: String,
+    addresses: Vec<String>,
+    /// Which of them.
+    at: usize,
     config: Arc<rustls::ClientConfig>,
     identity: LiveIdentity,
     channel: watch::Sender<Option<Channel>>,
@@ -60,11 +64,30 @@ pub enum AskFault {
 }
 
 impl Link {
-    /// To this `host:port`; each connection shows the identity of its moment.
-    pub fn new(address: &str, config: Arc<rustls::ClientConfig>, identity: LiveIdentity) -> (Self, Issuer) {
+    /// To one of these, each a `host:port`, beginning anywhere so that nodes spread; each connection shows the identity
+    /// of its moment.
+    pub fn new(addresses: &[String], config: Arc<rustls::ClientConfig>, identity: LiveIdentity) -> (Self, Issuer) {
         let (channel, receiver) = watch::channel(None);
-        let link = Self { address: address.to_owned(), config, identity, channel, confirmed: watch::Sender::new(0) };
+        // Without randomness at the first one.
+        let at = ids::random::<1>().map_or(0, |[byte]| usize::from(byte) % addresses.len().max(1));
+        let addresses = addresses.to_vec();
+        let link = Self { addresses, at, config, identity, channel, confirmed: watch::Sender::new(0) };
         (link, Issuer { channel: receiver })
+    }
+
+    /// How many issuers there are.
+    pub fn issuers(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The one that is dialled.
+    pub fn address(&self) -> &str {
+        self.addresses.get(self.at).map_or("", String::as_str)
+    }
+
+    /// The next dial goes to the next issuer.
+    pub fn move_over(&mut self) {
+        self.at = (self.at + 1) % self.addresses.len().max(1);
     }
 
     /// Counts connections on which the issuer took our identity.
@@ -75,7 +98,7 @@ impl Link {
     /// Connects, and lets everybody use the connection.
     pub async fn dial(&mut self) -> Result<NodeClient<Channel>, LinkFault> {
         self.identity.mark_unchanged();
-        let channel = tls::dial(&self.address, self.config.clone()).await?;
+        let channel = tls::dial(self.address(), self.config.clone()).await?;
         self.channel.send_replace(Some(channel.clone()));
         Ok(client(channel))
     }

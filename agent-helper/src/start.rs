@@ -114,7 +114,7 @@ impl Helper {
         let client =
             tls::client_config(shown.subscribe(), bundles.subscribe(), config.trust_domain.issuer(), clock.clone());
         let client = client.map_err(|error| internal("TLS cannot be set up", error))?;
-        let (link, issuer) = Link::new(&config.issuer, client, shown.subscribe());
+        let (link, issuer) = Link::new(&config.issuers, client, shown.subscribe());
 
         let cache = Arc::new(open_cache(&config, &node));
         let restored = Restored::load(&cache, &config.trust_domain, &*clock);
@@ -185,7 +185,7 @@ impl Helper {
             session_socket: sockets.session.clone(),
             states: states.subscribe(),
             freshness: freshness.clone(),
-            issuer: config.issuer.clone(),
+            issuer: config.issuers.join(", "),
             contain_required: config.session.contain == config::Contain::Required,
             contact: contact.clone(),
             spool: spool.clone(),

@@ -86,21 +86,26 @@ impl Follower {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut failures = 0;
         loop {
-            let before = self.states.borrow().as_ref().map(|state| state.version);
+            let mut believed = false;
             let ended = tokio::select! {
                 () = shutdown.cancelled() => return,
-                ended = self.follow() => ended,
+                ended = self.follow(&mut believed) => ended,
             };
             self.link.hang_up();
             if matches!(ended, Ended::Renewed) {
                 failures = 0;
                 continue;
             }
-            let advanced = self.states.borrow().as_ref().map(|state| state.version) != before;
-            failures = if advanced { 1 } else { u32::saturating_add(failures, 1) };
+            failures = if believed { 1 } else { u32::saturating_add(failures, 1) };
             self.contact.lost(ended.code(), ended.to_string());
-            tracing::warn!(reason = %ended, failures, "not in sync with the issuer");
-            let pause = schedule::backoff(failures, ids::share()).min(LONGEST_PAUSE);
+            tracing::warn!(reason = %ended, issuer = self.link.address(), failures, "not in sync with the issuer");
+            self.link.move_over();
+            // Each of the others is tried at once before any is waited for.
+            let all_tried = usize::try_from(failures).is_ok_and(|failures| failures >= self.link.issuers());
+            let pause = match all_tried {
+                true => schedule::backoff(failures, ids::share()).min(LONGEST_PAUSE),
+                false => MOVING.mul_f64(ids::share()),
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -108,26 +113,34 @@ impl Follower {
         }
     }
 
-    async fn follow(&mut self) -> Ended {
-        match self.follow_until_it_fails().await {
+    async fn follow(&mut self, believed: &mut bool) -> Ended {
+        match self.follow_until_it_fails(believed).await {
             Ok(()) => Ended::Closed,
             Err(ended) => ended,
         }
     }
 
-    async fn follow_until_it_fails(&mut self) -> Result<(), Ended> {
-        let mut client = self.link.dial().await?;
+    /// `believed` becomes true with the first message that is.
+    async fn follow_until_it_fails(&mut self, believed: &mut bool) -> Result<(), Ended> {
+        let silence = if self.link.issuers() > 1 { SILENCE_OF_MANY } else { SILENCE };
+        self.contact.dials(self.link.address());
+        let dialled = match self.link.issuers() {
+            1 => self.link.dial().await,
+            // The next may be there already while this one does not answer.
+            _ => tokio::time::timeout(DIAL_OF_MANY, self.link.dial()).await.map_err(|_| Ended::Silent)?,
+        };
+        let mut client = dialled?;
         let (up, receiver) = mpsc::channel(UP);
         let held = self.states.borrow().clone();
         let hello = held.map(|state| Hello { version: state.version, epoch: state.epoch.clone() }).unwrap_or_default();
         // There is room: nothing was sent yet.
         let _ = up.try_send(SyncUp { kind: Some(sync_up::Kind::Hello(hello)) });
         let opening = client.sync(ReceiverStream::new(receiver));
-        let mut down = tokio::time::timeout(SILENCE, opening).await.map_err(|_| Ended::Silent)??.into_inner();
+        let mut down = tokio::time::timeout(silence, opening).await.map_err(|_| Ended::Silent)??.into_inner();
         self.link.confirm();
         loop {
             let message = tokio::select! {
-                message = tokio::time::timeout(SILENCE, down.message()) => message.map_err(|_| Ended::Silent)??,
+                message = tokio::time::timeout(silence, down.message()) => message.map_err(|_| Ended::Silent)??,
                 () = self.link.renewed() => return Err(Ended::Renewed),
             };
             let Some(message) = message else { return Ok(()) };
@@ -141,12 +154,14 @@ impl Follower {
                         tracing::error!("this node is banned: nothing is served and nothing is injected here");
                         self.contact.needs(Need::Eviction);
                     }
+                    *believed = true;
                     let sent = up.send(SyncUp { kind: Some(sync_up::Kind::Applied(applied)) }).await;
                     sent.map_err(|_| Ended::Closed)?;
                 }
                 Some(sync_down::Kind::Heartbeat(beat)) => {
                     self.contact.heard(avouch_words::Millis(beat.database_time_ms), self.clock.now());
                     self.hear(&beat, boot).map_err(|doubt| self.doubt(doubt))?;
+                    *believed = true;
                 }
                 // A kind that this helper does not know may be anything, so it is not ignored.
                 None => return Err(self.doubt(Doubt::Unreadable).into()),
@@ -217,6 +232,12 @@ impl Follower {
 const UP: usize = 8;
 /// Heartbeats come every 2 s: an issuer that is silent for longer is looked for anew.
 const SILENCE: Duration = Duration::from_secs(7);
+/// Where there are other issuers, one that misses a beat is left sooner, so that the next is found within 5 s.
+const SILENCE_OF_MANY: Duration = Duration::from_secs(4);
+/// And as long may a connection take there.
+const DIAL_OF_MANY: Duration = Duration::from_secs(2);
+/// What nodes that lose one issuer together wait at most before they go to the next.
+const MOVING: Duration = Duration::from_millis(200);
 /// Locks have to arrive: even after many failures the next try is not far.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

@@ -111,7 +111,7 @@ async fn a_node_joins_once_and_later_starts_need_no_issuer() {
     assert_eq!(joined.identity.svid.id().as_str(), "spiffe://example.test/node/join_token/laptop");
     let mut later = rig;
     later.config.join_token = None;
-    later.config.issuer = "127.0.0.1:1".to_owned();
+    later.config.issuers = vec!["127.0.0.1:1".to_owned()];
     assert_eq!(later.join().await.unwrap().identity.svid, joined.identity.svid);
     assert_eq!(later.asked(), 1);
 }

@@ -27,7 +27,7 @@ pub fn answer(desk: &Desk) -> StatusReply {
         spooled: *desk.spool.durable().borrow(),
         acknowledged: desk.spool.acked().map_or(0, |acked| acked.next),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        issuer: desk.issuer.clone(),
+        issuer: if contact.issuer.is_empty() { desk.issuer.clone() } else { contact.issuer },
         contact_fault: contact_fault.to_owned(),
         contact_reason,
         clock_ahead_ms: contact.clock_ahead_ms,

@@ -52,7 +52,7 @@ fn rig() -> Rig {
         trust_domain.issuer(),
         clock.clone(),
     );
-    let (link, _) = Link::new("127.0.0.1:1", config.unwrap(), identity.subscribe());
+    let (link, _) = Link::new(&["127.0.0.1:1".to_owned()], config.unwrap(), identity.subscribe());
     let follower = Follower {
         link,
         trust_domain,

@@ -76,6 +76,8 @@ fn helper(helper: &Helper) -> Value {
         "held_by": status.held_by,
         "spooled": status.spooled,
         "acknowledged": status.acknowledged,
+        "issuer": status.issuer,
+        "contact_fault": text(&status.contact_fault),
     })
 }
 
