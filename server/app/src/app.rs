@@ -15,7 +15,7 @@ use avouch_config::ServerConfig;
 use avouch_config::crash_point;
 use avouch_core::issue::ReservedAudiences;
 use avouch_core::keys::KeyManager;
-use avouch_store::{Store, StoreError, Tx};
+use avouch_store::{Fence, Pulse, Store, StoreError, Tx};
 use avouch_words::{Clock, Millis, SpiffeId, TrustDomain, Ulid};
 use ring::rand::SecureRandom;
 use std::collections::HashSet;
@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) own_id: SpiffeId,
     /// Alarms of spools that are in the log already: a helper that goes on sending the same is not recorded again.
     alarms: std::sync::Mutex<HashSet<(SpoolId, u64, &'static str)>>,
+    /// Under which number this issuer leads, if it does.
+    lead: std::sync::Mutex<Option<Fence>>,
     state: watch::Sender<Arc<State>>,
     beat: watch::Sender<Beat>,
     calls: Arc<Semaphore>,
@@ -90,6 +92,7 @@ impl App {
             shutdown: CancellationToken::new(),
             own_id: config.trust_domain.issuer(),
             alarms: std::sync::Mutex::default(),
+            lead: std::sync::Mutex::default(),
             state: watch::Sender::new(Arc::new(state)),
             beat: watch::Sender::new(beat),
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
@@ -171,6 +174,23 @@ impl App {
         Ok(Change { tx: self.store.begin().await?, app: self, _held: held })
     }
 
+    /// Begins a change that only the leader makes. Refused in the transaction itself once another leads.
+    pub(crate) async fn change_as_leader(&self, fence: Fence) -> Result<Change<'_>, Failure> {
+        let mut change = self.change().await?;
+        change.check_lead(fence).await?;
+        Ok(change)
+    }
+
+    /// Under which number this issuer leads, as far as it knows.
+    pub(crate) fn lead(&self) -> Option<Fence> {
+        *self.lead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that this issuer leads, or not. The answer is what was noted before.
+    pub(crate) fn set_lead(&self, lead: Option<Fence>) -> Option<Fence> {
+        std::mem::replace(&mut *self.lead.lock().unwrap_or_else(PoisonError::into_inner), lead)
+    }
+
     /// Appends an event of the issuer.
     pub(crate) async fn record(&self, tx: &mut Tx, event: IssuerEvent) -> Result<(), StoreError> {
         self.metrics.count(&event);
@@ -212,12 +232,14 @@ impl App {
         alarms.insert((spool, seq, code))
     }
 
-    /// Reads the version and the database's time; if another process changed the state, reads that too.
+    /// Reads the version and the database's time; if another process changed the state, reads that too. An issuer whose
+    /// clock is far from the database's reads nothing: what it signs would begin and end at the wrong time.
     pub(crate) async fn beat(&self) -> Result<(), Unreadable> {
-        let mut read = self.store.read().await?;
-        let version = read.meta().await?.version;
-        let database_time = read.database_time().await?;
-        drop(read);
+        let Pulse { version, database_time } = self.store.pulse(self.address).await?;
+        let apart = database_time.since(self.now()).max(self.now().since(database_time));
+        if self.store.is_shared() && apart > CLOCKS_APART {
+            return Err(Unreadable::Clock(apart));
+        }
         if version != self.state.borrow().version {
             let _held = self.changing.lock().await;
             self.reload().await?;
@@ -229,9 +251,12 @@ impl App {
 
     async fn reload(&self) -> Result<(), Unreadable> {
         let before = self.state();
+        // What nodes are sent is never younger than what the other issuers can see that this one has read.
+        let read_at = self.store.pulse(self.address).await?.database_time;
         let (keys, tokens) = (&*self.keys, &self.tokens);
-        let state =
+        let mut state =
             State::read(&self.store, self.trust_domain(), keys, tokens, Some(&before), self.now(), &*self.rng).await?;
+        state.read_at = read_at;
         self.beat.send_replace(Beat { version: state.version, database_time: state.read_at });
         self.state.send_replace(Arc::new(state));
         Ok(())
@@ -304,6 +329,8 @@ impl DerefMut for Change<'_> {
     }
 }
 
+/// Further apart the clocks of an issuer and of a database that others share may not be.
+const CLOCKS_APART: Duration = Duration::from_secs(30);
 /// Calls at a time, of all callers together.
 const MAX_CALLS: usize = 1024;
 /// Alarms that are remembered.

@@ -1,16 +1,26 @@
 //! Which nodes are connected, what each has applied, and until when each may go on without hearing from us.
 
+use avouch_store::Presence;
 use avouch_words::{Millis, SpiffeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// All nodes that have been connected since the issuer started.
+/// All nodes that have been connected since the issuer started, to it or to another of its database.
 #[derive(Clone)]
 pub(crate) struct Connected {
-    nodes: Arc<Mutex<HashMap<SpiffeId, Seen>>>,
+    nodes: Arc<Mutex<Nodes>>,
     changes: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Nodes {
+    here: HashMap<SpiffeId, Seen>,
+    /// As the other issuers say.
+    elsewhere: HashMap<SpiffeId, Seen>,
+    /// What changed here since it was last asked for.
+    news: HashSet<SpiffeId>,
 }
 
 /// What is known of one node.
@@ -24,6 +34,19 @@ pub(crate) struct Seen {
     pub(crate) applied_at: Duration,
     /// The newest database time that it was sent: its lock state is no younger.
     pub(crate) heard: Option<Millis>,
+}
+
+impl Seen {
+    /// This and what another issuer says of the same node.
+    fn and(self, other: Self) -> Self {
+        let newer = if other.applied > self.applied { other } else { self };
+        Self {
+            streams: self.streams.saturating_add(other.streams),
+            applied: newer.applied,
+            applied_at: newer.applied_at,
+            heard: self.heard.max(other.heard),
+        }
+    }
 }
 
 /// An open sync stream; closed when dropped.
@@ -50,7 +73,49 @@ impl Connected {
 
     /// What is known of a node.
     pub(crate) fn of(&self, node: &SpiffeId) -> Seen {
-        self.lock().get(node).copied().unwrap_or_default()
+        let nodes = self.lock();
+        let seen = |map: &HashMap<SpiffeId, Seen>| map.get(node).copied().unwrap_or_default();
+        seen(&nodes.here).and(seen(&nodes.elsewhere))
+    }
+
+    /// What the other issuers say now; what they said before is forgotten.
+    pub(crate) fn set_elsewhere(&self, presence: Vec<Presence>, at: Duration) {
+        let mut nodes = self.lock();
+        let mut elsewhere: HashMap<SpiffeId, Seen> = HashMap::new();
+        for presence in presence {
+            let before = nodes.elsewhere.get(&presence.node).copied().unwrap_or_default();
+            let said = Seen {
+                streams: usize::try_from(presence.streams).unwrap_or(usize::MAX),
+                applied: presence.applied,
+                applied_at: if presence.applied == before.applied { before.applied_at } else { at },
+                heard: presence.heard,
+            };
+            let seen = elsewhere.entry(presence.node).or_default();
+            *seen = seen.and(said);
+        }
+        if elsewhere != nodes.elsewhere {
+            nodes.elsewhere = elsewhere;
+            drop(nodes);
+            self.changes.send_replace(());
+        }
+    }
+
+    /// How the nodes stand here that changed since the last call.
+    pub(crate) fn news(&self) -> Vec<Presence> {
+        let mut nodes = self.lock();
+        let news = std::mem::take(&mut nodes.news);
+        let told = |node: SpiffeId| {
+            let seen = nodes.here.get(&node).copied().unwrap_or_default();
+            Presence { node, streams: seen.streams as u64, applied: seen.applied, heard: seen.heard }
+        };
+        news.into_iter().map(told).collect()
+    }
+
+    /// All of it is news again: nobody knows what was told.
+    pub(crate) fn tell_again(&self) {
+        let mut nodes = self.lock();
+        let all: Vec<SpiffeId> = nodes.here.keys().cloned().collect();
+        nodes.news.extend(all);
     }
 
     /// Wakes at each change.
@@ -64,7 +129,15 @@ impl Connected {
         let settled = async {
             loop {
                 changes.borrow_and_update();
-                let waiting = self.lock().values().any(|seen| seen.streams > 0 && seen.applied < version);
+                let waiting = {
+                    let nodes = self.lock();
+                    let behind = |(node, _): (&SpiffeId, &Seen)| {
+                        let seen = |map: &HashMap<SpiffeId, Seen>| map.get(node).copied().unwrap_or_default();
+                        let seen = seen(&nodes.here).and(seen(&nodes.elsewhere));
+                        seen.streams > 0 && seen.applied < version
+                    };
+                    nodes.here.iter().chain(&nodes.elsewhere).any(behind)
+                };
                 if !waiting || changes.changed().await.is_err() {
                     return;
                 }
@@ -75,12 +148,15 @@ impl Connected {
     }
 
     fn change<T>(&self, node: &SpiffeId, change: impl FnOnce(&mut Seen) -> T) -> T {
-        let changed = change(self.lock().entry(node.clone()).or_default());
+        let mut nodes = self.lock();
+        let changed = change(nodes.here.entry(node.clone()).or_default());
+        nodes.news.insert(node.clone());
+        drop(nodes);
         self.changes.send_replace(());
         changed
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SpiffeId, Seen>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +174,7 @@ impl Stream {
     /// The node was sent this database time.
     pub(crate) fn heard(&self, time: Millis) {
         // Nobody waits for this.
-        if let Some(seen) = self.connected.lock().get_mut(&self.node) {
+        if let Some(seen) = self.connected.lock().here.get_mut(&self.node) {
             seen.heard = seen.heard.max(Some(time));
         }
     }
@@ -146,5 +222,32 @@ mod tests {
         drop(streams);
         assert_eq!(connected.of(&node).streams, 0);
         assert!(connected.open(&node).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_other_issuers_say_of_a_node_counts_as_what_is_seen_here() {
+        let connected = Connected::new();
+        let node = SpiffeId::parse("spiffe://e/node/join_token/a").unwrap();
+        let here = connected.open(&node).unwrap();
+        here.applied(3, Duration::from_secs(1));
+        here.heard(Millis(5));
+        assert_eq!(connected.news(), [Presence { node: node.clone(), streams: 1, applied: 3, heard: Some(Millis(5)) }]);
+        assert_eq!(connected.news(), []);
+        let far = |streams, applied| vec![Presence { node: node.clone(), streams, applied, heard: Some(Millis(9)) }];
+        connected.set_elsewhere(far(1, 7), Duration::from_secs(2));
+        connected.set_elsewhere(far(1, 7), Duration::from_secs(3));
+        let seen = connected.of(&node);
+        assert_eq!((seen.streams, seen.applied, seen.applied_at), (2, 7, Duration::from_secs(2)));
+        assert_eq!(seen.heard, Some(Millis(9)));
+        drop(here);
+        let begun = tokio::time::Instant::now();
+        connected.settled(8).await;
+        assert_eq!(begun.elapsed(), SETTLING, "a node at another issuer is waited for");
+        connected.set_elsewhere(far(0, 7), Duration::from_secs(4));
+        connected.settled(8).await;
+        assert_eq!(begun.elapsed(), SETTLING);
+        assert_eq!(connected.news().len(), 1);
+        connected.tell_again();
+        assert_eq!(connected.news().len(), 1);
     }
 }

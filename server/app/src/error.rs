@@ -206,6 +206,16 @@ impl From<Denial> for Failure {
     }
 }
 
+impl From<crate::state::Unreadable> for Failure {
+    fn from(unreadable: crate::state::Unreadable) -> Self {
+        match unreadable {
+            crate::state::Unreadable::Store(error) => Self::Store(error),
+            crate::state::Unreadable::Authority(error) => error.into(),
+            clock @ crate::state::Unreadable::Clock(_) => Self::Broken(clock.to_string()),
+        }
+    }
+}
+
 impl From<avouch_core::refusal::Invalid> for Failure {
     fn from(invalid: avouch_core::refusal::Invalid) -> Self {
         Self::Refused(Refusal::Invalid(invalid))

@@ -2,20 +2,23 @@
 
 use crate::api::{AdminApi, EnrolmentApi, NodeApi};
 use crate::app::{App, Parts};
+use crate::database;
 use crate::identity::Shown;
 use crate::public::Published;
 use crate::signers::{Imported, Tokens};
-use crate::state::State;
+use crate::state::{State, Unreadable};
 use crate::tend;
+use crate::together;
 use avouch_audit::field::Outside;
 use avouch_audit::record::IssuerEvent;
 use avouch_config::{
-    ADMIN_SOCKET, DATABASE_FILE, Health, LastFault, Owner, Readiness, RsaKey, ServerConfig, StartError, check_outside,
-    listen_tcp, make_private_dir, make_shared_dir, read_secret, supervisor,
+    ADMIN_SOCKET, Health, LastFault, Owner, Readiness, RsaKey, ServerConfig, StartError, check_outside, listen_tcp,
+    make_private_dir, make_shared_dir, read_secret, supervisor,
 };
-use avouch_core::authority::JwtSigner;
+use avouch_core::authority::{AuthorityError, JwtSigner};
+use avouch_core::keys::KeyError;
 use avouch_keys::{Absent, KeyFile, SealedKeys};
-use avouch_store::{OpenError, Store, StoreError};
+use avouch_store::{Store, StoreError};
 use avouch_wire::admin::admin_server::AdminServer;
 use avouch_wire::issuer::{enrolment_server::EnrolmentServer, node_server::NodeServer};
 use avouch_wire::tls::{PeerRule, ServerTls, incoming};
@@ -85,17 +88,14 @@ impl Issuer {
         let rng = SystemRandom::new();
         let mut epoch = [0; 16];
         rng.fill(&mut epoch).map_err(|_| internal("the random source failed", &"no randomness"))?;
-        let database = config.state_dir.join(DATABASE_FILE);
-        let store = Store::open(&database, &config.trust_domain, epoch, clock.now())
-            .await
-            .map_err(|error| open_error(&database, error))?;
+        let store = database::open(&config, epoch, clock.now()).await?;
         let keys = keys(&config, &store, &rng).await?;
         let tokens = tokens(&config)?;
         // Which keys were brought is in the settings, so each start may publish others.
         publish(&store, clock.now()).await.map_err(|error| database_error(&config, &error))?;
         let state = State::read(&store, &config.trust_domain, &keys, &tokens, None, clock.now(), &rng)
             .await
-            .map_err(|error| StartError::Authorities(error.to_string()))?;
+            .map_err(|error| unreadable(&config, error))?;
 
         let listener = listen_tcp(config.listen)?;
         let address = listener.local_addr().map_err(|error| internal("the port has no address", &error))?;
@@ -110,7 +110,8 @@ impl Issuer {
         let parts = Parts { config, address, clock, rng: Arc::new(rng), store, keys: Arc::new(keys), tokens, state };
         let app = Arc::new(App::new(parts));
         let unusable = |error: &dyn std::fmt::Display| StartError::Authorities(error.to_string());
-        tend::settle_authorities(&app).await.map_err(|error| unusable(&error))?;
+        app.beat().await.map_err(|error| unreadable(&app.config, error))?;
+        begin_authorities(&app).await?;
         let shown = Shown::new();
         shown.begin(&app).map_err(|error| unusable(&error))?;
         let peers = PeerRule::nodes_of(trust_domain);
@@ -177,6 +178,9 @@ impl Issuer {
             supervisor::tell(watched, stop).await;
             Ok(())
         });
+        tasks.keep("lead", Arc::clone(&app), async |app| together::lead(&app).await);
+        tasks.keep("wakes", Arc::clone(&app), async |app| together::wakes(&app).await);
+        tasks.keep("report", Arc::clone(&app), async |app| together::report(&app).await);
         if let Some(health) = health {
             let (told, stop) = (Arc::clone(&app), app.shutdown.clone());
             tasks.spawn("health", async move {
@@ -196,9 +200,12 @@ impl Issuer {
         app.shutdown.cancel();
         tasks.end().await;
         // Every entry is under a signed head when the issuer is at rest.
-        if let Err(error) = tend::sign_head(&app).await {
+        if let Some(lead) = app.lead()
+            && let Err(error) = tend::sign_head(&app, Some(lead)).await
+        {
             tracing::error!(%error, "the last head of the log could not be signed");
         }
+        together::leave(&app).await;
         app.store.close().await;
         // Gone already if somebody cleaned up.
         let _ = std::fs::remove_file(&admin_socket);
@@ -311,13 +318,37 @@ fn admin_mode(config: &ServerConfig) -> u32 {
     if config.operators.iter().all(|operator| operator.uid == own || operator.uid == 0) { 0o600 } else { 0o666 }
 }
 
-fn open_error(database: &Path, error: OpenError) -> StartError {
+fn unreadable(config: &ServerConfig, error: Unreadable) -> StartError {
     match error {
-        OpenError::TrustDomain { stored, configured, .. } => {
-            StartError::TrustDomain { settings: configured, what: "the database", found: stored }
-        }
-        other => StartError::Database { path: database.to_owned(), reason: other.to_string() },
+        Unreadable::Authority(AuthorityError::Key(KeyError::Sealed)) => StartError::Authorities(format!(
+            "the key in {} is not the one that sealed the authorities in the database, or they were altered: all issuers \
+             of one database need the same key file",
+            config.seal_key_file.display()
+        )),
+        Unreadable::Store(error) => database_error(config, &error),
+        other => StartError::Authorities(other.to_string()),
     }
+}
+
+/// Sees that there are authorities: makes them as the leader, or waits for those that the leader makes.
+async fn begin_authorities(app: &App) -> Result<(), StartError> {
+    let unusable = |error: &dyn std::fmt::Display| StartError::Authorities(error.to_string());
+    let waited = async {
+        loop {
+            let lead = together::take_lead(app).await.map_err(|error| unusable(&error))?;
+            if let Some(lead) = lead {
+                return tend::settle_authorities(app, lead).await.map_err(|error| unusable(&error));
+            }
+            let (now, signers) = (app.now(), Arc::clone(&app.state().signers));
+            if signers.x509(now).is_ok() && signers.jwt(now).is_ok() && signers.log().is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+            app.beat().await.map_err(|error| unreadable(&app.config, error))?;
+        }
+    };
+    let waited = tokio::time::timeout(FIRST_AUTHORITIES, waited).await;
+    waited.unwrap_or_else(|_| Err(unusable(&"the issuer that leads has made none in time")))
 }
 
 fn taken(error: Taken) -> StartError {
@@ -342,6 +373,10 @@ const MAX_NODE_MESSAGE: usize = 1024 * 1024;
 const MAX_ADMIN_MESSAGE: usize = 256 * 1024;
 /// How long one call may take; streams go on after their first answer.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an issuer waits at its start for the authorities that the one that leads makes, or for the end of its lead.
+const FIRST_AUTHORITIES: Duration = Duration::from_secs(15);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 const MAX_CALLS_OF_CONNECTION: usize = 64;
 const MAX_STREAMS: u32 = 128;
 const MAX_HEADERS: u32 = 16 * 1024;

@@ -5,6 +5,7 @@ mod api;
 mod app;
 mod caller;
 mod connected;
+mod database;
 mod error;
 mod identity;
 mod issuer;
@@ -19,5 +20,6 @@ mod tend;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use issuer::{Issuer, RunError};

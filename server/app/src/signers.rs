@@ -128,7 +128,7 @@ impl Signers {
     }
 
     /// The authority that signs JWT-SVIDs now.
-    fn jwt(&self, now: Millis) -> Result<&Arc<JwtSigner>, AuthorityError> {
+    pub(crate) fn jwt(&self, now: Millis) -> Result<&Arc<JwtSigner>, AuthorityError> {
         active_of(&self.jwt).filter(|signer| now < signer.not_after()).ok_or(AuthorityError::NoneActive)
     }
 

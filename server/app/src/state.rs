@@ -36,6 +36,8 @@ pub(crate) enum Unreadable {
     Store(#[from] StoreError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    #[error("the clock of this machine is {} s from that of the database", .0.as_secs())]
+    Clock(std::time::Duration),
 }
 
 impl State {
@@ -50,6 +52,8 @@ impl State {
         rng: &(dyn SecureRandom + Sync),
     ) -> Result<Self, Unreadable> {
         let mut read = store.read().await?;
+        // First: a time that is too old does no harm.
+        let read_at = read.database_time().await?;
         let meta = read.meta().await?;
         let authorities = read.authorities().await?;
         let signers = match before {
@@ -62,7 +66,7 @@ impl State {
             version: meta.version,
             epoch: meta.epoch,
             ended_locks: read.ended_locks().await?,
-            read_at: read.database_time().await?,
+            read_at,
             bundle_sequence: read.bundle_sequence().await?,
             world,
             authorities,

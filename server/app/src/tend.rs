@@ -1,8 +1,9 @@
-//! What has to be done without being asked: telling the age of the lock state, ending locks that ran out, making and
+//! What has to be done without being asked, most of it by the issuer that leads: telling the age of the lock state, ending locks that ran out, making and
 //! replacing authorities, signing the log's head, forgetting SVIDs that ended long ago.
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::together;
 use avouch_audit::field::{Code, Count};
 use avouch_audit::record::IssuerEvent;
 use avouch_config::{AuthoritySettings, Readiness};
@@ -10,7 +11,7 @@ use avouch_core::LockTarget;
 use avouch_core::authority::rotation::{self, LOG_KEY_LIFE};
 use avouch_core::authority::{Authority, AuthorityError, AuthorityState, Lifetimes, Step, make_certificate};
 use avouch_core::keys::{KeyManager, Purpose};
-use avouch_store::StoredCheckpoint;
+use avouch_store::{Fence, StoredCheckpoint};
 use avouch_words::{Digest, Millis, TrustDomain, Ulid};
 use ring::rand::SecureRandom;
 use std::time::Duration;
@@ -23,7 +24,10 @@ pub(crate) async fn beats(app: &App, readiness: &watch::Sender<Readiness>) {
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        let ready = match app.beat().await {
+        let beaten = app.beat().await;
+        // Here too, as a wake may get lost.
+        together::look_elsewhere(app).await;
+        let ready = match beaten {
             Ok(()) => Readiness::Ready,
             Err(error) => {
                 tracing::error!(%error, "the lock state could not be read");
@@ -40,18 +44,19 @@ pub(crate) async fn locks(app: &App) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
+        let Some(lead) = app.lead() else { continue };
         let now = app.now();
         let state = app.state();
         for lock in state.locks().iter().filter(|lock| lock.ran_out(now)) {
-            if let Err(error) = end_lock(app, lock.id, now).await {
+            if let Err(error) = end_lock(app, lead, lock.id, now).await {
                 tracing::error!(lock = %lock.id, %error, "a lock that ran out could not be ended");
             }
         }
     }
 }
 
-async fn end_lock(app: &App, id: Ulid, now: Millis) -> Result<(), Failure> {
-    let mut change = app.change().await?;
+async fn end_lock(app: &App, lead: Fence, id: Ulid, now: Millis) -> Result<(), Failure> {
+    let mut change = app.change_as_leader(lead).await?;
     let ended = change.end_lock(id, now).await?;
     let version = Count(change.new_version().await?);
     let LockTarget::Agent(agent) = ended.target;
@@ -65,36 +70,37 @@ pub(crate) async fn authorities(app: &App) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if let Err(error) = settle_authorities(app).await {
+        let Some(lead) = app.lead() else { continue };
+        if let Err(error) = settle_authorities(app, lead).await {
             tracing::error!(%error, "an authority could not be made or replaced");
         }
     }
 }
 
 /// Takes all steps that are due now.
-pub(crate) async fn settle_authorities(app: &App) -> Result<(), Failure> {
+pub(crate) async fn settle_authorities(app: &App, lead: Fence) -> Result<(), Failure> {
     for purpose in Purpose::ALL {
         let lives = lifetimes(purpose, app.config.authority);
         while let Some(step) = rotation::next(&app.state().authorities, purpose, &lives, app.now()) {
-            take_step(app, purpose, step, &lives).await?;
+            take_step(app, lead, purpose, step, &lives).await?;
         }
     }
     Ok(())
 }
 
-async fn take_step(app: &App, purpose: Purpose, step: Step, lives: &Lifetimes) -> Result<(), Failure> {
+async fn take_step(app: &App, lead: Fence, purpose: Purpose, step: Step, lives: &Lifetimes) -> Result<(), Failure> {
     match step {
         Step::Prepare => {
             // The key is made before the change begins: it may come from far away.
             let made = make(app.trust_domain(), &*app.keys, purpose, app.ulid()?, lives, app.now(), &*app.rng)?;
-            let mut change = app.change().await?;
+            let mut change = app.change_as_leader(lead).await?;
             change.create_authority(&made).await?;
             change.publish(app.now()).await?;
             change.record(created(&made)).await?;
             change.commit().await?;
         }
         Step::Activate(id) => {
-            let mut change = app.change().await?;
+            let mut change = app.change_as_leader(lead).await?;
             change.activate_authority(id, purpose).await?;
             let authorities = change.authorities().await?;
             for activated in authorities.iter().filter(|authority| authority.id == id) {
@@ -103,7 +109,7 @@ async fn take_step(app: &App, purpose: Purpose, step: Step, lives: &Lifetimes) -
             change.commit().await?;
         }
         Step::Remove(id) => {
-            let mut change = app.change().await?;
+            let mut change = app.change_as_leader(lead).await?;
             let authorities = change.authorities().await?;
             change.remove_authority(id).await?;
             change.publish(app.now()).await?;
@@ -175,22 +181,26 @@ fn removed_event(authority: &Authority) -> IssuerEvent {
     IssuerEvent::AuthorityRemoved { kind, digest }
 }
 
-/// Signs a new head soon after the log has grown.
+/// Signs a new head soon after the log has grown, here or at another issuer.
 pub(crate) async fn heads(app: &App) {
     loop {
-        if let Err(error) = sign_head(app).await {
+        if let Some(lead) = app.lead()
+            && let Err(error) = sign_head(app, Some(lead)).await
+        {
             tracing::error!(%error, "the head of the log could not be signed");
             tokio::time::sleep(LOOK).await;
             continue;
         }
-        app.grown.notified().await;
+        // Growth elsewhere, or the lead, comes without a word.
+        let _ = tokio::time::timeout(LOOK, app.grown.notified()).await;
         // What grows in this time is under the same head.
         tokio::time::sleep(HEAD_DELAY).await;
     }
 }
 
 /// Signs the head of the log as it is now, if the newest signed one covers less. The answer is the newest signed head.
-pub(crate) async fn sign_head(app: &App) -> Result<StoredCheckpoint, Failure> {
+/// The leader does it by itself; any issuer may where an operator waits, as there is one log and one head of each size.
+pub(crate) async fn sign_head(app: &App, lead: Option<Fence>) -> Result<StoredCheckpoint, Failure> {
     let mut read = app.store.read().await?;
     let newest = read.newest_checkpoint().await?;
     let mut tree = newest.as_ref().map(|head| head.tree.clone()).unwrap_or_default();
@@ -213,6 +223,9 @@ pub(crate) async fn sign_head(app: &App) -> Result<StoredCheckpoint, Failure> {
     let note = signers.log()?.sign(&tree, &*app.rng).map_err(AuthorityError::from)?;
     let head = StoredCheckpoint { tree, note, created: app.now() };
     let mut tx = app.store.begin().await?;
+    if let Some(lead) = lead {
+        tx.check_lead(lead).await?;
+    }
     avouch_config::crash_point("issuer-before-checkpoint");
     match tx.put_checkpoint(&head).await {
         Ok(()) => {
@@ -232,10 +245,13 @@ pub(crate) async fn prune(app: &App) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
+        let Some(lead) = app.lead() else { continue };
         let before = Millis(app.now().0.saturating_sub(i64::try_from(KEEP_ENDED.as_millis()).unwrap_or(i64::MAX)));
         let pruned = async {
             let mut tx = app.store.begin().await?;
+            tx.check_lead(lead).await?;
             let pruned = tx.prune_svids(before).await?;
+            tx.prune_issuers().await?;
             tx.commit().await?;
             Ok::<u64, avouch_store::StoreError>(pruned)
         };

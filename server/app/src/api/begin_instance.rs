@@ -27,13 +27,13 @@ async fn begin(app: &App, caller: &NodeCaller, order: &Order) -> Result<(), Fail
     let now = app.now();
     let state = app.state();
     let known = app.store.read().await?.instances(&[order.instance]).await?;
-    let ground = Ground { node: &caller.node, state: &state, known: &known, locks: state.locks(), now };
+    let ground = Ground { node: &caller.node, state: &state, agents: None, known: &known, locks: state.locks(), now };
     issue::instance(&ground.asked(order))?;
     if !known.is_empty() {
         return Ok(());
     }
     let mut tx = app.store.begin().await?;
-    let latest = Latest::read(&mut tx, &state, &caller.node.name, &[order.instance]).await?;
+    let latest = Latest::read(&mut tx, &state, &caller.node.name, &[order]).await?;
     issue::instance(&latest.ground(&state, now).asked(order))?;
     tx.put_instances(&[order.live(&caller.node, now)]).await?;
     let event = IssuerEvent::InstanceBegan {

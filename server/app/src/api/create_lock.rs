@@ -5,6 +5,7 @@ use super::reply;
 use crate::app::{App, Committed};
 use crate::caller::Operator;
 use crate::error::Failure;
+use crate::together;
 use avouch_audit::field::{Count, Moment};
 use avouch_audit::record::IssuerEvent;
 use avouch_core::refusal::Invalid;
@@ -83,6 +84,7 @@ async fn nodes_of(tx: &mut Tx, agent: &Name) -> Result<Vec<Node>, StoreError> {
 async fn follow(app: &App, lock: Ulid, committed: Committed, nodes: Vec<Node>, progress: &Progress) {
     let mut waiting: Vec<SpiffeId> = nodes.into_iter().map(|node| node.id).collect();
     let mut changes = app.connected.watch();
+    together::look_elsewhere(app).await;
     let deadline = tokio::time::sleep(PATIENCE);
     tokio::pin!(deadline);
     loop {

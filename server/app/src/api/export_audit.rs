@@ -28,7 +28,7 @@ pub(super) async fn export_audit(
     let mut tx = app.store.begin().await?;
     app.record(&mut tx, IssuerEvent::Exported { operator: operator.record(), size: Count(size) }).await?;
     app.commit(tx).await?;
-    let head = sign_head(app).await?.tree.size();
+    let head = sign_head(app, None).await?.tree.size();
     let (parts, receiver) = mpsc::channel(BUFFERED);
     let app = Arc::clone(app);
     let export = async move {

@@ -6,10 +6,10 @@ use crate::state::State;
 use avouch_audit::field::{Code, Outside};
 use avouch_audit::record::IssuerEvent;
 use avouch_core::issue::Asked;
-use avouch_core::{Instance, Lock, Node, Refusal};
+use avouch_core::{Agent, Instance, Lock, Node, Refusal};
 use avouch_store::{StoreError, Tx};
 use avouch_words::{Millis, Name, Ulid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// For whom something is to be signed.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ impl Order {
 pub(super) struct Ground<'a> {
     pub(super) node: &'a Node,
     pub(super) state: &'a State,
+    /// The agents as they are now, if that is not as in the state.
+    pub(super) agents: Option<&'a BTreeMap<Name, Agent>>,
     pub(super) known: &'a BTreeMap<Ulid, Instance>,
     pub(super) locks: &'a [Lock],
     pub(super) now: Millis,
@@ -46,7 +48,10 @@ impl<'a> Ground<'a> {
     pub(super) fn asked(&self, order: &Order) -> Asked<'a> {
         Asked {
             node: self.node,
-            agent: self.state.agent(&order.agent),
+            agent: match self.agents {
+                Some(agents) => agents.get(&order.agent),
+                None => self.state.agent(&order.agent),
+            },
             instance: order.instance,
             known: self.known.get(&order.instance),
             locks: self.locks,
@@ -55,27 +60,37 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// What a transaction knows better than the state that was decided on: the node, its instances and the locks, none of
-/// which can change any more before the commit.
+/// What a transaction knows better than the state that was decided on: the node, its instances, the agents and the locks,
+/// none of which can change any more before the commit, at whichever issuer.
 pub(super) struct Latest {
     pub(super) node: Node,
     pub(super) known: BTreeMap<Ulid, Instance>,
     /// None if the state is still the newest.
-    locks: Option<Vec<Lock>>,
+    newer: Option<(Vec<Lock>, BTreeMap<Name, Agent>)>,
 }
 
 impl Latest {
-    pub(super) async fn read(tx: &mut Tx, state: &State, node: &Name, instances: &[Ulid]) -> Result<Self, Failure> {
+    pub(super) async fn read(tx: &mut Tx, state: &State, node: &Name, orders: &[&Order]) -> Result<Self, Failure> {
         let node = tx.node(node).await?.ok_or(avouch_core::Denial::Node)?;
-        let known = tx.instances(instances).await?;
-        let newest = tx.meta().await?.version;
-        let locks = if newest == state.version { None } else { Some(tx.standing_locks().await?) };
-        Ok(Self { node, known, locks })
+        let instances: Vec<Ulid> = orders.iter().map(|order| order.instance).collect();
+        let known = tx.instances(&instances).await?;
+        if tx.meta().await?.version == state.version {
+            return Ok(Self { node, known, newer: None });
+        }
+        let names: BTreeSet<&Name> = orders.iter().map(|order| &order.agent).collect();
+        let mut agents = BTreeMap::new();
+        for name in names {
+            agents.extend(tx.agent(name).await?.map(|agent| (name.clone(), agent)));
+        }
+        Ok(Self { node, known, newer: Some((tx.standing_locks().await?, agents)) })
     }
 
     pub(super) fn ground<'a>(&'a self, state: &'a State, now: Millis) -> Ground<'a> {
-        let locks = self.locks.as_deref().unwrap_or(state.locks());
-        Ground { node: &self.node, state, known: &self.known, locks, now }
+        let (locks, agents) = match &self.newer {
+            Some((locks, agents)) => (locks.as_slice(), Some(agents)),
+            None => (state.locks(), None),
+        };
+        Ground { node: &self.node, state, agents, known: &self.known, locks, now }
     }
 }
 

@@ -39,12 +39,12 @@ async fn of_agent(app: &App, caller: &NodeCaller, order: &Order, csr: &[u8]) -> 
     let now = app.now();
     let state = app.state();
     let known = app.store.read().await?.instances(&[order.instance]).await?;
-    let ground = Ground { node: &caller.node, state: &state, known: &known, locks: state.locks(), now };
+    let ground = Ground { node: &caller.node, state: &state, agents: None, known: &known, locks: state.locks(), now };
     let permit = issue::brokered_x509(app.trust_domain(), &ground.asked(order))?;
     let signer = state.signers.x509(now)?;
     let issued = signer.sign(&permit, &ProvenKey::from_csr(csr)?, now, &*app.rng)?;
     let mut tx = app.store.begin().await?;
-    let latest = Latest::read(&mut tx, &state, &caller.node.name, &[order.instance]).await?;
+    let latest = Latest::read(&mut tx, &state, &caller.node.name, &[order]).await?;
     issue::brokered_x509(app.trust_domain(), &latest.ground(&state, now).asked(order))?;
     let svid = IssuedSvid {
         id: SvidId::X509(issued.serial),

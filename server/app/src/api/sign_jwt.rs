@@ -87,7 +87,7 @@ pub(super) async fn sign(
     let now = app.now();
     let state = app.state();
     let known = app.store.read().await?.instances(&[order.instance]).await?;
-    let ground = Ground { node: &caller.node, state: &state, known: &known, locks: state.locks(), now };
+    let ground = Ground { node: &caller.node, state: &state, agents: None, known: &known, locks: state.locks(), now };
     let permit = decide(&ground.asked(order))?;
     let TokenSigner { signer, rotates } = state.signers.jwt_for(permit.audience(), now)?;
     let token = signer.sign(&permit, now, &*app.rng)?;
@@ -107,7 +107,7 @@ pub(super) async fn keep(
     let now = app.now();
     let state = app.state();
     let mut tx = app.store.begin().await?;
-    let latest = Latest::read(&mut tx, &state, &caller.node.name, &[order.instance]).await?;
+    let latest = Latest::read(&mut tx, &state, &caller.node.name, &[order]).await?;
     decide(&latest.ground(&state, now).asked(order))?;
     tx.put_instances(&[order.live(&caller.node, now)]).await?;
     let svid = IssuedSvid {

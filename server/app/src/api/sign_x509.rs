@@ -42,7 +42,14 @@ pub(super) async fn sign_x509(
     let ids: Vec<Ulid> = items.iter().filter_map(|item| Some(item.order.as_ref()?.instance)).collect();
 
     let known = app.store.read().await?.instances(&ids).await?;
-    let ground = super::order::Ground { node: &caller.node, state: &state, known: &known, locks: state.locks(), now };
+    let ground = super::order::Ground {
+        node: &caller.node,
+        state: &state,
+        agents: None,
+        known: &known,
+        locks: state.locks(),
+        now,
+    };
     let mut permits = Vec::new();
     for (at, item) in items.iter_mut().enumerate() {
         if let (Some(order), Ok(_)) = (&item.order, &item.ended) {
@@ -58,7 +65,7 @@ pub(super) async fn sign_x509(
         }
     }
 
-    keep(app, &caller, &state, &signer, &mut items, &ids, now).await?;
+    keep(app, &caller, &state, &signer, &mut items, now).await?;
     let mut answers = Vec::with_capacity(items.len());
     for item in items {
         let kind = match item.ended {
@@ -145,11 +152,11 @@ async fn keep(
     state: &crate::state::State,
     signer: &X509Signer,
     items: &mut [Item],
-    ids: &[Ulid],
     now: Millis,
 ) -> Result<(), Failure> {
     let mut tx = app.store.begin().await?;
-    let latest = Latest::read(&mut tx, state, &caller.node.name, ids).await?;
+    let orders: Vec<&Order> = items.iter().filter_map(|item| item.order.as_ref()).collect();
+    let latest = Latest::read(&mut tx, state, &caller.node.name, &orders).await?;
     let ground = latest.ground(state, now);
     let (mut instances, mut svids, mut last) = (BTreeMap::new(), Vec::new(), None);
     for item in items {

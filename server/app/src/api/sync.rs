@@ -31,7 +31,12 @@ pub(super) async fn sync(
     let Some(sync_up::Kind::Hello(hello)) = first.and_then(|message| message.kind) else {
         return Err(no_hello("must come first"));
     };
-    let state = app.state();
+    let mut state = app.state();
+    if hello.epoch == state.epoch && hello.version > state.version {
+        // The node had it from another issuer, and shall not see this one go back behind it.
+        app.beat().await?;
+        state = app.state();
+    }
     if hello.epoch == state.epoch && hello.version > state.version {
         tracing::warn!(held = hello.version, newest = state.version, "the node holds a version that is not there yet");
     }
