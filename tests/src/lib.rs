@@ -10,6 +10,7 @@ pub mod page;
 pub mod place;
 pub mod servers;
 mod service;
+mod several;
 pub mod two_hosts;
 mod world;
 
@@ -17,6 +18,7 @@ pub use authority::Authority;
 pub use dev::Dev;
 pub use installation::{Installation, Output, program};
 pub use service::{Arrived, Service};
+pub use several::Several;
 pub use world::{HOST, PLAIN, TLS, World};
 
 /// Says that a test which needs a second uid was not run; the runner counts these lines.

@@ -56,6 +56,11 @@ fn collect(folder: &Path, known: &mut BTreeSet<String>) {
             {
                 known.insert(rest.split(['(', '<']).next().unwrap_or(rest).to_owned());
                 after_test = false;
+            } else if let Some((name, _)) =
+                line.strip_prefix("pub async fn ").and_then(|rest| rest.split_once("(f: Fixture)"))
+            {
+                // A property of a suite, of which each backend makes a test.
+                known.insert(name.to_owned());
             } else if line.starts_with("proptest!") {
                 after_test = false;
             }
