@@ -1,5 +1,11 @@
 //! Secrets in a real OpenBao, entered as `docs/sources.md` tells users to set it up: its lines are run as they stand.
 
+#[path = "openbao/deployed.rs"]
+mod deployed;
+#[path = "openbao/leases.rs"]
+mod leases;
+#[path = "openbao/logins.rs"]
+mod logins;
 #[path = "openbao/rig.rs"]
 mod rig;
 

@@ -36,7 +36,8 @@ impl Rig {
         rig
     }
 
-    fn run(&self, lines: &str) -> String {
+    /// Runs lines in which the page's variables are set.
+    pub fn run(&self, lines: &str) -> String {
         let nodes = format!("spiffe://{}/brokered/node/", Authority::DOMAIN);
         let port = self.postgres.as_ref().map_or(0, Postgres::port);
         let (host, password) = (format!("127.0.0.1:{port}"), self.postgres.as_ref().map_or("", Postgres::password));
@@ -44,19 +45,30 @@ impl Rig {
         self.bao.shell(lines, &variables).expect("the page's lines")
     }
 
+    pub fn settings(&self, login: Login) -> Settings {
+        Settings { address: self.bao.address(), ca_file: self.bao.ca(), namespace: None, login }
+    }
+
     pub fn source(&self, login: Login) -> OpenBao {
-        let settings = Settings { address: self.bao.address(), ca_file: self.bao.ca(), namespace: None, login };
-        let name = Name::parse("vault").expect("a name");
-        OpenBao::new(name, settings, &RootCertStore::empty(), None, Arc::new(SystemClock)).expect("a source")
+        source(self.settings(login))
     }
 
     pub fn jwt(&self) -> Login {
-        Login::Jwt {
-            mount: "jwt".to_owned(),
-            role: "{agent}".to_owned(),
-            revoke_role: "avouch-revoke".to_owned(),
-            audience: "openbao".to_owned(),
-        }
+        let [mount, role, revoke_role, audience] = ["jwt", "{agent}", "avouch-revoke", "openbao"].map(str::to_owned);
+        Login::Jwt { mount, role, revoke_role, audience }
+    }
+
+    pub fn cert(&self) -> Login {
+        let [mount, role, revoke_role] = ["cert", "{agent}", "avouch-revoke"].map(str::to_owned);
+        Login::Cert { mount, role, revoke_role }
+    }
+
+    /// A file of mode 0600, for as long as the server runs.
+    pub fn private(&self, name: &str, text: &str) -> String {
+        let path = self.bao.folder().join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its mode");
+        path.display().to_string()
     }
 
     /// Whether what was leased logs in at the database.
@@ -65,6 +77,11 @@ impl Rig {
         let postgres = self.postgres.as_ref().expect("a database");
         postgres.sql_as(&part(Part::Username), &part(Part::Value), "postgres", "SELECT 1").is_ok()
     }
+}
+
+pub fn source(settings: Settings) -> OpenBao {
+    let name = Name::parse("vault").expect("a name");
+    OpenBao::new(name, settings, &RootCertStore::empty(), None, Arc::new(SystemClock)).expect("a source")
 }
 
 pub fn wanted(reference: &str, entrant: &Arc<dyn Entrant>) -> Wanted {
