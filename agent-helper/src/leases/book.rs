@@ -85,6 +85,13 @@ pub(super) struct Owed {
     entrant: Option<Arc<dyn Entrant>>,
 }
 
+impl Owed {
+    /// When half of its term is over.
+    fn half(&self) -> Duration {
+        self.since + self.marks.until().saturating_sub(self.since) / 2
+    }
+}
+
 /// Whether it may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -277,7 +284,7 @@ impl Book {
         let parents: HashSet<String> = self.owed.values().filter_map(parent_in_use).collect();
         let mut renewals = Vec::new();
         for (key, owed) in &mut self.owed {
-            let half = owed.since + owed.marks.until().saturating_sub(owed.since) / 2;
+            let half = owed.half();
             let ours = &key.0 == source && owed.state == State::Held && owed.what.renewable;
             let in_term = half <= boot && boot < owed.marks.until();
             if ours && in_term && (owed.marks.take_used() || parents.contains(&key.1)) {
@@ -297,11 +304,13 @@ impl Book {
     }
 
     /// When there is something to do for this source next, as far as it is known now.
-    pub(super) fn next(&self, source: &Name) -> Option<Duration> {
+    pub(super) fn next(&self, source: &Name, boot: Duration) -> Option<Duration> {
+        let end = |owed: &Owed| owed.marks.until() + SLACK;
         let next = |owed: &Owed| match &owed.state {
-            State::Due(due) if due.busy => owed.marks.until() + SLACK,
+            State::Due(due) if due.busy => end(owed),
             State::Due(due) => due.next,
-            State::Held => owed.since + owed.marks.until().saturating_sub(owed.since) / 2,
+            // Whether it is used after its half is seen in time without being waited for.
+            State::Held => Some(owed.half()).filter(|half| owed.what.renewable && *half > boot).unwrap_or(end(owed)),
         };
         self.owed.iter().filter(|(key, _)| &key.0 == source).map(|(_, owed)| next(owed)).min()
     }

@@ -43,7 +43,7 @@ impl Keeper {
                 return;
             }
             let boot = keeper.leases.clock.boot();
-            let next = keeper.leases.book().next(name).map_or(LONGEST_SLEEP, |next| next.saturating_sub(boot));
+            let next = keeper.leases.book().next(name, boot).map_or(LONGEST_SLEEP, |next| next.saturating_sub(boot));
             // With all hands busy there is nothing to begin before one of them is free.
             let next = if work.len() >= AT_ONCE { LONGEST_SLEEP } else { next.clamp(SHORTEST_SLEEP, LONGEST_SLEEP) };
             tokio::select! {

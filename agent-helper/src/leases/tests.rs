@@ -354,6 +354,16 @@ async fn a_lease_is_renewed_at_half_its_life_while_it_is_used_and_left_to_end_wh
     assert!(rig.whys().is_empty(), "what was held to its end is not lost");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nothing_can_be_done_for_keeps_nobody_busy() {
+    let (_place, rig) = rig();
+    let _held = rig.take("x", 1).await;
+    tokio::time::sleep(LIFE / 2 + Duration::from_secs(7)).await;
+    let boot = rig.leases.clock.boot();
+    let next = rig.leases.book().next(rig.source.name(), boot).unwrap();
+    assert!(next > boot + LIFE / 4, "{:?}", next - boot);
+}
+
 #[tokio::test]
 async fn what_an_earlier_helper_took_is_given_back_by_the_next_one() {
     let (place, rig) = rig();
