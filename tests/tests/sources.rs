@@ -59,10 +59,11 @@ impl Scene {
         scene
     }
 
-    /// The role of `researcher`, bound as these say.
+    /// The role of `researcher`, bound as these say and by nothing that was said before.
     fn role(&self, bound: &str) {
         let lines = format!(
-            "bao write auth/jwt/role/researcher role_type=jwt user_claim=sub {bound} token_policies=ci token_period=5m"
+            "bao delete auth/jwt/role/researcher
+             bao write auth/jwt/role/researcher role_type=jwt user_claim=sub {bound} token_policies=ci token_period=5m"
         );
         self.bao.shell(&lines, &[]).expect("a role");
     }
