@@ -151,11 +151,8 @@ impl Place {
 /// The keyring of this user, possessed: a session keyring of its own, as services have, does not lead to it by itself.
 fn user_keyring() -> Result<KeyRing, KeyError> {
     let ring = KeyRing::from_special_id(KeyRingIdentifier::User, true)?;
-    match ring.search("avouch:cache:none") {
-        Err(KeyError::AccessDenied) => {
-            KeyRing::from_special_id(KeyRingIdentifier::Session, true)?.link_keyring_id(KeyRingIdentifier::User)?;
-        }
-        Ok(_) | Err(_) => {}
+    if let Err(KeyError::AccessDenied) = ring.search("avouch:cache:none") {
+        KeyRing::from_special_id(KeyRingIdentifier::Session, true)?.link_keyring_id(KeyRingIdentifier::User)?;
     }
     Ok(ring)
 }

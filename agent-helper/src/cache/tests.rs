@@ -304,7 +304,8 @@ fn an_svid_is_kept_until_it_really_expires_and_no_longer() {
 fn identities_are_taken_only_as_the_kept_state_allows() {
     let rig = Rig::new();
     let domain = rig.domain();
-    let attacks: [(&str, fn(&mut avouch_wire::issuer::State)); 3] = [
+    type Attack = fn(&mut avouch_wire::issuer::State);
+    let attacks: [(&str, Attack); 3] = [
         ("the agent is gone", |state| state.agents.clear()),
         ("everything is locked", |state| {
             let id = "01HF7YAT00ZZZZZZZZZZZZZZZZ".to_owned();

@@ -272,7 +272,8 @@ async fn an_instance_that_ends_takes_its_leases_along() {
 
 #[tokio::test]
 async fn a_change_of_the_grant_or_of_the_credential_ends_the_lease() {
-    let changes: [(&str, fn(&mut StateParts)); 6] = [
+    type Change = fn(&mut StateParts);
+    let changes: [(&str, Change); 6] = [
         ("withdrawn", |parts| parts.grants.retain(|grant| grant.agent != name("x"))),
         ("withdrawn", |parts| parts.agents.retain(|agent| agent.name != name("x"))),
         ("withdrawn", |parts| parts.agents[0].state = AgentState::Suspended),

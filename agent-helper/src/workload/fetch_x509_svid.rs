@@ -115,11 +115,9 @@ struct Seen {
 
 impl Whole {
     fn says_the_same(&self, other: &Self) -> bool {
-        let same = |(one, two): (&(Arc<HeldSvid>, String), &(Arc<HeldSvid>, String))| {
-            Arc::ptr_eq(&one.0, &two.0) && one.1 == two.1
-        };
+        let mut pairs = self.svids.iter().zip(&other.svids);
         self.svids.len() == other.svids.len()
-            && self.svids.iter().zip(&other.svids).all(same)
+            && pairs.all(|(one, two)| Arc::ptr_eq(&one.0, &two.0) && one.1 == two.1)
             && self.bundle.x509 == other.bundle.x509
     }
 

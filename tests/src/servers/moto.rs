@@ -66,6 +66,10 @@ impl Moto {
 #[derive(Clone)]
 pub(super) struct Door(u16);
 
+/// A form of signature that moto reads and does not check.
+const SIGNED: &str =
+    "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=0";
+
 impl Door {
     /// What moto answers to this, status and body.
     pub(super) fn forward(&self, target: &str, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
@@ -73,9 +77,7 @@ impl Door {
         write!(
             stream,
             "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\n\
-             X-Amz-Target: {target}\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n",
-            "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/secretsmanager/aws4_request, SignedHeaders=host, \
-             Signature=0",
+             X-Amz-Target: {target}\r\nAuthorization: {SIGNED}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         )?;
         stream.write_all(body)?;

@@ -109,7 +109,7 @@ fn jwt(role: &str) -> Login {
 struct Researcher(Who);
 
 impl Researcher {
-    fn new() -> Arc<dyn Entrant> {
+    fn enters() -> Arc<dyn Entrant> {
         Arc::new(Self(Who::Agent { agent: name("researcher"), instance: Ulid::new(Millis(0), [1; 10]) }))
     }
 }
@@ -125,7 +125,7 @@ impl Entrant for Researcher {
 }
 
 fn kv2() -> Wanted {
-    wanted_by("kv2:secret/ci/github#token", Researcher::new())
+    wanted_by("kv2:secret/ci/github#token", Researcher::enters())
 }
 
 fn secret(value: &str) -> String {
@@ -190,7 +190,7 @@ async fn what_is_no_answer_is_garbage_and_nothing_of_it_is_told() {
 
 #[tokio::test]
 async fn leases_that_cannot_be_are_garbage() {
-    let database = wanted_by("database:database/readonly", Researcher::new());
+    let database = wanted_by("database:database/readonly", Researcher::enters());
     let with = |lease: &str| format!(r#"{{{lease},"data":{{"username":"v-1","password":"long-enough"}}}}"#);
     for lease in [
         r#""lease_id":"","lease_duration":60"#,
@@ -215,7 +215,7 @@ async fn leases_that_cannot_be_are_garbage() {
 async fn a_lease_with_a_useless_value_is_recorded_and_not_given() {
     let body = r#"{"lease_id":"a","lease_duration":60,"data":{"username":"v-1","password":"short"}}"#;
     let (liar, ledger) = (Liar::reading(200, "", body).await, Ledger::default());
-    let database = wanted_by("database:database/readonly", Researcher::new());
+    let database = wanted_by("database:database/readonly", Researcher::enters());
     assert_eq!(liar.source().read(&database, &ledger).await.unwrap_err(), SourceFault::Garbage);
     assert_eq!(ledger.find("a").unwrap().kind, ObligationKind::Lease);
 }

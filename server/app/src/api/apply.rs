@@ -48,8 +48,8 @@ pub(super) async fn apply(
 
 /// One resource, good by itself.
 enum Wanted {
-    Agent(Agent),
-    Credential(Credential),
+    Agent(Box<Agent>),
+    Credential(Box<Credential>),
     Grant(Grant),
 }
 
@@ -69,10 +69,12 @@ fn read(app: &App, resources: Vec<admin::Resource>, faults: &mut Faults) -> Resu
     let mut wanted = Vec::with_capacity(resources.len());
     for (at, resource) in resources.into_iter().enumerate() {
         let read = match resource.kind {
-            Some(Kind::Agent(agent)) => create_agent::registration(app, agent).check_all(app.now()).map(Wanted::Agent),
+            Some(Kind::Agent(agent)) => {
+                create_agent::registration(app, agent).check_all(app.now()).map(|agent| Wanted::Agent(Box::new(agent)))
+            }
             Some(Kind::Credential(admin::PutCredentialRequest { name, source, reference, binding, .. })) => {
                 let credential = Credential::check(&name, &source, &reference, &binding, app.now());
-                credential.map(Wanted::Credential).map_err(|fault| vec![fault])
+                credential.map(|credential| Wanted::Credential(Box::new(credential))).map_err(|fault| vec![fault])
             }
             Some(Kind::Grant(admin::CreateGrantRequest { agent, credential })) => {
                 let name = |field, text: &str| Name::parse(text).map_err(|fault| vec![Invalid::new(field, fault)]);

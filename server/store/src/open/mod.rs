@@ -50,7 +50,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Backend {
     Sqlite(SqlitePools),
-    Postgres(PostgresPools),
+    Postgres(Box<PostgresPools>),
 }
 
 /// What is of this process alone.
@@ -88,7 +88,7 @@ impl Store {
             Place::Postgres { settings, marker } => {
                 let marker = Marker::at(marker);
                 let pools = PostgresPools::open(settings, marker.read()?.is_some()).await?;
-                (Backend::Postgres(pools), settings.name(), marker)
+                (Backend::Postgres(Box::new(pools)), settings.name(), marker)
             }
         };
         let run = Run { id: random, begun: AtomicU64::new(0), stopped: AtomicBool::new(false) };
