@@ -135,7 +135,7 @@ fn an_issuer_that_hangs_is_left_and_leads_no_more() {
 #[test]
 fn a_lock_at_one_issuer_is_acknowledged_by_the_helper_of_the_other() {
     let (several, mut made) = Several::start("").unwrap();
-    several.only(&made, &made.listen().to_owned()).unwrap();
+    several.only(&made, made.listen()).unwrap();
     made.start_helper(&[]).unwrap();
     let world = World::on(made).unwrap();
     assert!(world.curl("researcher", &[&world.plain("/repos/x")]).unwrap().ends_with("200"));
@@ -155,7 +155,7 @@ fn a_lock_at_one_issuer_is_acknowledged_by_the_helper_of_the_other() {
 #[test]
 fn an_issuer_cut_from_its_database_does_not_look_fresh() {
     let (several, mut made) = Several::start("staleness_bound = \"5s\"").unwrap();
-    several.only(&made, &made.listen().to_owned()).unwrap();
+    several.only(&made, made.listen()).unwrap();
     made.start_helper(&[]).unwrap();
     let world = World::on(made).unwrap();
     let works = || world.curl("researcher", &[&world.plain("/repos/x")]).unwrap().ends_with("200");

@@ -108,7 +108,10 @@ fn settings_of_the_stack_are_read_by_the_programs_and_name_what_it_mounts() {
     }
     let port = format!("127.0.0.1:{0}:{0}", server.listen.port());
     assert_eq!(stack["services"]["issuer"]["ports"][0], port.as_str());
-    assert_eq!((helper.issuer, helper.trust_domain), (format!("issuer:{}", server.listen.port()), server.trust_domain));
+    assert_eq!(
+        (helper.issuers, helper.trust_domain),
+        (vec![format!("issuer:{}", server.listen.port())], server.trust_domain)
+    );
 }
 
 #[test]

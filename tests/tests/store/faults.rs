@@ -109,7 +109,7 @@ async fn a_server_that_hangs_is_not_waited_for() {
     commit(tx).await.unwrap();
     proxy.set(Mode::Pass);
     let healed = Instant::now();
-    while !matches!(far.read().await, Ok(_)) {
+    while far.read().await.is_err() {
         assert!(healed.elapsed() < Duration::from_secs(10));
     }
     assert!(has(&far, &name("near")).await);
