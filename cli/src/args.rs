@@ -129,7 +129,7 @@ pub enum Command {
     },
     /// Make agents, credentials and grants as files say: all of it, or nothing.
     #[command(
-        before_help = "Examples:\n  avouch apply -f avouch.yaml --dry-run\n  avouch apply -f registrations/\n  avouch apply --schema > avouch.schema.json"
+        before_help = "Examples:\n  avouch apply -f avouch.yaml --dry-run\n  avouch apply -f registrations/\n  avouch apply --schema"
     )]
     Apply(Apply),
     /// Which agent may use which credential.

@@ -132,7 +132,8 @@ fn unknown_fields_and_values_are_refused() {
     let good = r#"{"to":"https://a.test","methods":["GET"],"paths":["/a"],"slot":"bearer"}"#;
     assert!(Binding::parse(good.as_bytes()).is_ok());
     for (from, to) in [
-        (r#""slot":"bearer""#, r#""slot":"bearer","reveal":true"#),
+        (r#""slot":"bearer""#, r#""slot":"bearer","revealed":true"#),
+        (r#""slot":"bearer""#, r#""slot":"bearer","reveal":"yes""#),
         (r#""slot":"bearer""#, r#""slot":"cookie""#),
         (r#""slot":"bearer""#, r#""slot":"bearer","plain":"anywhere""#),
         (r#""slot":"bearer""#, r#""slot":"bearer","placeholder_in_body":"fill""#),

@@ -37,7 +37,7 @@ const JOINING: &[&str] = &[
     "wrong_trust_domain",
     "issuer_not_pinned",
 ];
-const TOKEN: &str = "On the issuer's machine: `avouch node token NAME --out join.token`; put it where \
+const TOKEN: &str = "On the issuer's machine: `avouch token create --node NAME --out join.token`; put it where \
                      `join_token_file` in helper.toml says. A helper that runs takes it within seconds.";
 const EVICT: &str = "If that is over, on the issuer's machine: `avouch node evict NAME --reason WHY`, then `avouch node \
                      token NAME --out join.token`; put that where `join_token_file` in helper.toml says.";

@@ -51,6 +51,7 @@ mod tests {
         let mut out = Vec::new();
         let said = b"before s3cr3t-canary, czNjcjN0LWNhbmFyeQ== after".to_vec();
         pass(OneByOne(said), &mut out, needles);
-        assert_eq!(String::from_utf8(out).unwrap(), "before [avouch:removed], [avouch:removed] after");
+        // The last letter before the padding is not of the value alone.
+        assert_eq!(String::from_utf8(out).unwrap(), "before [avouch:removed], [avouch:removed]Q== after");
     }
 }

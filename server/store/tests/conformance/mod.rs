@@ -455,7 +455,8 @@ pub async fn nothing_is_acknowledged_after_a_statement_that_failed(f: Fixture) {
     let mut tx = f.store.begin().await.unwrap();
     tx.create_agent(&agent("other")).await.unwrap();
     tx.append(event(), &domain().issuer(), NOW).await.unwrap();
-    assert!(tx.create_agent(&agent("researcher")).await.is_err());
+    tx.create_lock(&lock(9, "researcher")).await.unwrap();
+    assert!(tx.create_lock(&lock(9, "researcher")).await.is_err());
     assert!(tx.commit().await.is_err());
     assert_eq!(f.other.read().await.unwrap().agent(&name("other")).await.unwrap(), None);
 }
