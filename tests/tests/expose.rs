@@ -23,7 +23,7 @@ const CALLS: &[(&str, usize)] = &[
     ("agent-helper/src/identity/key.rs", 1),
     ("agent-helper/src/local/backup.rs", 1),
     ("agent-helper/src/local/test_source/others.rs", 2),
-    ("agent-helper/src/node_files.rs", 2),
+    ("agent-helper/src/node_files.rs", 3),
     ("agent-helper/src/renew.rs", 1),
     ("agent-helper/src/session/tokens.rs", 1),
     ("agent-helper/src/start.rs", 1),
