@@ -83,7 +83,7 @@ fn goes_on(so: Wire, span: Duration) {
             false if said.contains("\"stale\"") => stale += 1,
             false => panic!("{so:?}: {said}\n{}", world.made.logs()),
         }
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(600));
     }
     println!("{so:?}: {good} calls, {stale} refused as the locks were not known");
     assert!(good > stale, "{good} and {stale}");
