@@ -35,7 +35,8 @@ impl Socket {
         }
     }
 
-    const fn owner(self) -> &'static str {
+    /// Whose it is.
+    pub const fn owner(self) -> &'static str {
         match self {
             Self::Admin => "issuer",
             Self::Helper | Self::Session | Self::Workload => "helper",

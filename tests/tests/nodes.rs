@@ -122,7 +122,7 @@ fn a_banned_node_serves_and_injects_nothing_and_says_so() {
 /// The helper runs all the time, and so does one that is started only then.
 #[test]
 fn a_node_that_was_away_takes_a_new_token_without_a_restart() {
-    let mut made = Installation::prepare_with("[svid]\nnode_ttl = \"5s\"\n", "").expect("settings");
+    let mut made = Installation::prepare_with("[svid]\nnode_ttl = \"10s\"\n", "").expect("settings");
     made.start_both().expect("started");
     made.kill_server().expect("the issuer goes");
     let expired = |made: &Installation| {
@@ -134,7 +134,7 @@ fn a_node_that_was_away_takes_a_new_token_without_a_restart() {
     made.start_server(&[]).expect("the issuer is back");
     made.token("n1").expect("a token");
     made.until("the helper to join anew", |made| {
-        made.avouch(&["status", "-o", "json"]).is_ok_and(|said| said.stdout.contains("\"injecting\""))
+        made.avouch(&["status", "-o", "json"]).is_ok_and(|said| said.stdout.contains("\"state\": \"injecting\""))
     })
     .unwrap_or_else(|error| panic!("{error}"));
 }

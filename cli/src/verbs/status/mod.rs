@@ -5,7 +5,7 @@ mod script;
 
 use super::Context;
 use crate::endpoints::Socket;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::replies;
 use avouch_wire::admin::admin_client::AdminClient;
 use avouch_wire::local::helper_client::HelperClient;
@@ -49,8 +49,7 @@ struct Ending {
 
 /// Shows whichever of the two runs here; fails if one of them does not answer.
 pub async fn run(context: &Context) -> Result<(), Failure> {
-    let issuer = part(context, Socket::Admin, issuer).await;
-    let helper = part(context, Socket::Helper, helper).await;
+    let (issuer, helper) = tokio::join!(part(context, Socket::Admin, issuer), part(context, Socket::Helper, helper));
     if matches!((&issuer, &helper), (Part::Absent, Part::Absent)) {
         // Says where it was looked for.
         context.directories.find(Socket::Admin)?;
@@ -68,9 +67,10 @@ async fn part<T>(context: &Context, socket: Socket, ask: impl AsyncFnOnce(Channe
         return Part::Absent;
     }
     let asked = async { ask(context.directories.connect(socket).await?).await };
-    match asked.await {
-        Ok(told) => Part::Here(Box::new(told)),
-        Err(failure) => Part::Silent(failure),
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(told)) => Part::Here(Box::new(told)),
+        Ok(Err(failure)) => Part::Silent(failure),
+        Err(_) => Part::Silent(Failure::new(Exit::Timeout, format!("the {} does not answer", socket.owner()))),
     }
 }
 
@@ -143,6 +143,8 @@ fn injecting(status: &local::StatusReply) -> String {
     }
 }
 
+/// How long either may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The state of a key that signs.
 const ACTIVE: &str = "active";
 /// A node renews its SVID at half of its life; with so little left of it, it did not.
